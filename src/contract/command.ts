@@ -1,0 +1,94 @@
+// A command asks for a change: what it carries, which entity it names, how it may end.
+import type { Plain } from './plain.ts'
+import type { RouteOf } from './route.ts'
+import type { Schema } from './schema.ts'
+
+/** `result` waits for the outcome; `accepted` answers 202 as soon as the command is durable. */
+export type Respond = 'result' | 'accepted'
+
+/** The key of one entity, or the keys of several that change together. The first is the home key, by which order is kept. */
+export type Keys = string | readonly string[]
+
+/** The types of a command as one record, so that a hover reads as a sentence. */
+export interface CommandTypes {
+  input: unknown
+  parsed: unknown
+  key: Keys
+  reply: unknown
+  rejections: object
+  optimistic: unknown
+  respond: Respond
+}
+
+/** A command as the rest of Twofold sees it. `service` and `name` are filled in by `defineContract`. */
+export interface Command<T extends CommandTypes> {
+  readonly kind: 'command'
+  readonly service: string
+  readonly name: string
+  readonly route: string | undefined
+  readonly input: Schema<T['input'], T['parsed']>
+  // oxlint-disable-next-line typescript/no-explicit-any -- an inference position: `Command<any>` must be a usable bound
+  readonly key: (input: any, given: { readonly commandId: string }) => Keys
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
+  readonly reply: Schema<any, any> | undefined
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
+  readonly rejections: Readonly<Record<string, Rejection<any>>>
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
+  readonly optimistic: Schema<any, any> | undefined
+  readonly respond: Respond
+  readonly '~types'?: T
+}
+
+// oxlint-disable-next-line typescript/no-explicit-any -- the bound of every command
+export type AnyCommand = Command<any>
+
+/** A way in which the business may say no. It is an outcome, not a failure: nothing changes and nothing is emitted. */
+export interface Rejection<Data = undefined> {
+  readonly status: number
+  readonly schema: Schema<unknown, Data> | undefined
+}
+
+/** A queued command is validated again after a deploy, so a schema must take what it gives. */
+type Stable<In, Out, Then> = [Out] extends [In] ? Then : 'the schema must accept its own output: no type-changing transform'
+
+/** Declares a rejection. `status` is the HTTP status it is answered with, 400–499, default 409. */
+export function rejection(): Rejection
+export function rejection<Data>(schema: undefined, options: { status?: number | undefined }): Rejection
+// oxlint-disable-next-line typescript/no-explicit-any -- an inference position
+export function rejection<Data>(schema: Schema<any, Data>, options?: { status?: number | undefined }): Rejection<Data>
+export function rejection(schema?: Schema, options: { status?: number | undefined } = {}): Rejection<unknown> {
+  return { status: options.status ?? 409, schema }
+}
+
+/** Declares a command. See each field; `input` and `key` are required. */
+export function command<
+  In,
+  Out,
+  K extends string | readonly [string, ...string[]] | readonly string[],
+  const R extends string = string,
+  Reply = undefined,
+  // oxlint-disable-next-line typescript/no-empty-object-type -- "no rejections" is exactly the empty object
+  Rejections extends object = {},
+  Optimistic = undefined,
+  Mode extends Respond = 'result',
+>(spec: {
+  /** `POST /wallets/:walletId/deposits`. Default: `POST /<service>/<command-in-kebab>`. */
+  route?: RouteOf<'POST' | 'PUT' | 'PATCH' | 'DELETE', R, Out>
+  /** What callers send. Path parameters, query string and body are merged before it is checked. */
+  input: Plain<'input', Out, Stable<In, Out, Schema<In, Out>>>
+  /** Which entity, or which entities, the command changes. Use `commandId` for an entity it creates: a retry must name the same one. */
+  key: (input: Out, given: { readonly commandId: string }) => K
+  /** What the handler answers. Left out: no reply. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- an inference position
+  reply?: Plain<'reply', Reply, Schema<any, Reply>>
+  /** The ways in which the business may say no, by code. */
+  rejections?: { [C in keyof Rejections]: Rejection<Rejections[C]> }
+  /** The body of the 202, made by the stateless side. Default: the command's id and where to ask for its outcome. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- an inference position
+  optimistic?: Plain<'optimistic', Optimistic, Schema<any, Optimistic>>
+  /** `result` waits for the outcome, `accepted` answers 202 once the command is durable. The client may ask for the other. Default `result`. */
+  respond?: Mode
+}): Command<{ input: In; parsed: Out; key: K; reply: Reply; rejections: Rejections; optimistic: Optimistic; respond: Mode }> {
+  const defaults = { respond: 'result', rejections: {}, reply: undefined, optimistic: undefined, route: undefined }
+  return { ...defaults, ...spec, kind: 'command', service: '', name: '' } as never
+}

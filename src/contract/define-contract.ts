@@ -1,0 +1,98 @@
+// A contract: everything that can be said to a service. Both sides, clients and documents are made from it.
+import type { AnyCommand } from './command.ts'
+import type { AnyEvent, Event } from './event.ts'
+import type { AnyQuery } from './query.ts'
+import { routeOf } from './route.ts'
+import { jsonSchemaOf } from './schema.ts'
+
+/** The three groups of a contract. */
+export interface ContractParts {
+  commands: Record<string, AnyCommand>
+  queries: Record<string, AnyQuery>
+  events: Record<string, AnyEvent>
+}
+
+/** A service's name with its commands, queries and events. */
+export interface Contract<Name extends string, Parts extends ContractParts> {
+  readonly name: Name
+  readonly commands: Parts['commands']
+  readonly queries: Parts['queries']
+  readonly events: Parts['events']
+}
+
+export type AnyContract = Contract<string, ContractParts>
+
+/** The record of types behind a command or query. */
+export type TypesOf<Part> = Part extends { readonly '~types'?: infer T } ? NonNullable<T> : never
+
+/** The data of an event's newest shape. */
+export type DataOf<E> = E extends Event<infer Data> ? Data : never
+
+/**
+ * Names a service and says what it understands. `name` is the wire name: lower-case letters, digits and dashes.
+ * @throws Error with one sentence per fault found (names, routes, queries that a query string cannot carry).
+ */
+export function defineContract<
+  const Name extends string,
+  Commands extends Record<string, AnyCommand>,
+  // oxlint-disable-next-line typescript/no-empty-object-type -- "no queries" is exactly the empty object
+  Queries extends Record<string, AnyQuery> = {},
+  // oxlint-disable-next-line typescript/no-empty-object-type -- "no events" is exactly the empty object
+  Events extends Record<string, AnyEvent> = {},
+>(
+  name: Name,
+  parts: {
+    commands: Commands
+    queries?: Queries & { [N in keyof Queries & keyof Commands]: `'${N & string}' is a command already` }
+    events?: Events
+  },
+): Contract<Name, { commands: Commands; queries: Queries; events: Events }> {
+  const contract = {
+    name,
+    commands: named(name, parts.commands),
+    queries: named(name, parts.queries ?? {}),
+    events: named(name, parts.events ?? {}),
+  }
+  const faults = faultsOf(contract as unknown as AnyContract)
+  if (faults.length > 0) throw new Error(`contract '${name}': ${faults.join('; ')}`)
+  return contract as never
+}
+
+function named(service: string, group: Record<string, object>): Record<string, object> {
+  return Object.fromEntries(Object.entries(group).map(([name, part]) => [name, { ...part, service, name }]))
+}
+
+function faultsOf(contract: AnyContract): string[] {
+  const faults: string[] = []
+  if (!/^[a-z][a-z0-9-]{0,62}$/.test(contract.name)) faults.push('a service is named by lower-case letters, digits and dashes, at most 63')
+  const callable = [...Object.values(contract.commands), ...Object.values(contract.queries)]
+  const routes = new Map<string, string>()
+  for (const part of [...callable, ...Object.values(contract.events)]) {
+    if (!/^[a-z][A-Za-z0-9]{0,62}$/.test(part.name)) faults.push(`'${part.name}' is not a name in camelCase of at most 63 letters and digits`)
+    // An object with a method `then` is a thenable: awaiting a client that has one would call it and hang.
+    if (part.name === 'then') faults.push("nothing can be called 'then'")
+  }
+  for (const part of callable) {
+    const { method, path } = routeOf(part)
+    const shape = `${method} ${path.replaceAll(/:\w+/g, ':')}`
+    const taken = routes.get(shape)
+    if (taken !== undefined) faults.push(`'${part.name}' and '${taken}' have the same route ${method} ${path}`)
+    routes.set(shape, part.name)
+    if (part.kind === 'query') faults.push(...nestedFields(part))
+  }
+  for (const command of Object.values(contract.commands)) {
+    for (const [code, { status }] of Object.entries(command.rejections)) {
+      if (status < 400 || status > 499) faults.push(`rejection '${code}' of '${command.name}' has status ${status}; a rejection is 400 to 499`)
+    }
+  }
+  return faults
+}
+
+function nestedFields(query: AnyQuery): string[] {
+  const properties = jsonSchemaOf(query.input, 'input').properties ?? {}
+  const nested = Object.entries(properties).filter(([, field]) => {
+    const items = typeof field.items === 'object' ? field.items : undefined
+    return field.type === 'object' || field.properties !== undefined || items?.type === 'object' || items?.type === 'array'
+  })
+  return nested.map(([field]) => `field '${field}' of query '${query.name}' is nested; a query string carries scalars and lists of scalars`)
+}

@@ -1,0 +1,41 @@
+// A command on its way: the one wire form that every carrier transports and the engine runs.
+
+/**
+ * A command as it travels. `input` is JSON text, not an object: a batch that has to be run again must start from the very same
+ * input, and a handler may have kept and changed the first copy.
+ */
+export interface Envelope {
+  /** Ours, uuidv7 on the database clock. Never the caller's Idempotency-Key. */
+  readonly id: string
+  readonly service: string
+  readonly command: string
+  /** The home key first. */
+  readonly keys: readonly string[]
+  /** The parsed input as JSON text. */
+  readonly input: string
+  /** The caller's Idempotency-Key, scoped and hashed, with what it was used for. */
+  readonly claim?: Claim
+  /** The version the caller has seen (`If-Match`), checked where the state is. */
+  readonly ifVersion?: number
+}
+
+/** An Idempotency-Key in use. Both fields are SHA-256 in hexadecimal. */
+export interface Claim {
+  /** Of tenant, caller, service, command and key. */
+  readonly hash: string
+  /** Of the request itself; the same key with another fingerprint is a mistake of the caller. */
+  readonly fingerprint: string
+}
+
+/** One line of text: the head as JSON, a tab, the input. `JSON.stringify` never emits a raw tab or newline, so both separate safely. */
+export function encodeEnvelope(envelope: Envelope): string {
+  const { input, ...head } = envelope
+  return `${JSON.stringify(head)}\t${input}`
+}
+
+/** Reverses `encodeEnvelope`. */
+export function decodeEnvelope(line: string): Envelope {
+  const tab = line.indexOf('\t')
+  const head = JSON.parse(line.slice(0, tab)) as Omit<Envelope, 'input'>
+  return { ...head, input: line.slice(tab + 1) }
+}

@@ -1,0 +1,43 @@
+// The durable way of a command from the stateless to the stateful side. PostgreSQL is one; brokers are others.
+import type { Envelope } from '../contract/envelope.ts'
+
+/** What a log can do, as data: the engine and the conformance suite read the same object. */
+export interface CommandLogFeatures {
+  /** In which scope the order of acknowledgement is kept. */
+  readonly order: 'per-key'
+  /** Whether a keyed command's claim is stored in the very transaction that stores the command. */
+  readonly claimsWithAppend: boolean
+}
+
+/** The first answer to a keyed request, kept so that a repeated one gets the same bytes. */
+export interface StoredAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** An Idempotency-Key that was used before. `answer` is missing where the outcome itself is the answer. */
+export interface StoredClaim {
+  readonly commandId: string
+  readonly fingerprint: string
+  readonly answer: StoredAnswer | undefined
+}
+
+/** What is appended: the command, and for a keyed one the answer to store beside its claim. */
+export interface LogEntry {
+  readonly envelope: Envelope
+  readonly answer?: StoredAnswer | undefined
+}
+
+/** `appended`: durable. `claimed`: the key was used before, nothing was appended; `claim` tells by which command. */
+export type Appended = { readonly status: 'appended' } | { readonly status: 'claimed'; readonly claim: StoredClaim }
+
+export interface CommandLog {
+  readonly name: string
+  readonly features: CommandLogFeatures
+  /**
+   * Resolves once the command is durable.
+   * @throws TwofoldError UNAVAILABLE (the log cannot be reached; nothing is known to be stored), OVERLOADED (too much waits here).
+   */
+  append(entry: LogEntry): Promise<Appended>
+}

@@ -1,0 +1,23 @@
+// The short way of a command: straight to the owner of its partition, without touching the log.
+import type { Envelope } from '../contract/envelope.ts'
+import type { StoredClaim } from './command-log.ts'
+import type { StoredOutcome } from './outcomes.ts'
+
+/**
+ * `finished`: the effect is committed. `claimed`: the Idempotency-Key was used before. `deferred`: nothing happened here
+ * (moved, overloaded, behind a backlog, stopping): append the same envelope to the log.
+ */
+export type DirectResult =
+  | { readonly status: 'finished'; readonly outcome: StoredOutcome }
+  | { readonly status: 'claimed'; readonly claim: StoredClaim }
+  | { readonly status: 'deferred' }
+
+export interface DirectCarrier {
+  /** Whether the owner of this command's home key can be reached directly from here. */
+  reaches(envelope: Envelope): boolean
+  /**
+   * Hands the command to its owner. Rejects with the signal's reason when the caller stops waiting; the command may then still
+   * take effect, so the caller appends the same envelope to the log and names its id.
+   */
+  call(envelope: Envelope, signal: AbortSignal): Promise<DirectResult>
+}

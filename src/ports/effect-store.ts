@@ -1,0 +1,144 @@
+// What the engine needs from a database: take commands, load states, commit a batch in one checked statement.
+import type { Envelope } from '../contract/envelope.ts'
+import type { StoredClaim } from './command-log.ts'
+import type { EventRecord } from './event-log.ts'
+import type { StoredOutcome } from './outcomes.ts'
+
+/** One packed row of the log: the commands of one append batch and one partition. It is consumed whole. */
+export interface LogRow {
+  readonly seq: string
+  readonly partition: number
+  readonly commands: readonly Envelope[]
+}
+
+/** A command held back because the head of its key keeps failing, or because it is that head. */
+export interface ParkedCommand {
+  readonly seq: string
+  readonly partition: number
+  readonly envelope: Envelope
+  /** How often it has been tried; 0 for one that waits behind the head. */
+  readonly attempts: number
+  /** When the next attempt is due, in milliseconds since 1970 on the database clock. */
+  readonly dueAt: number
+  readonly error: string | undefined
+}
+
+export interface LoadedEntity {
+  readonly service: string
+  readonly key: string
+  readonly version: number
+  readonly shape: number
+  readonly state: string
+}
+
+/** A state to store. `from` is the version it was read at, 0 for a new one. `state` undefined: the entity is removed, its version stays. */
+export interface EntityWrite {
+  readonly service: string
+  readonly key: string
+  readonly from: number
+  readonly version: number
+  readonly shape: number
+  readonly state: string | undefined
+}
+
+export interface EntityRead {
+  readonly service: string
+  readonly key: string
+  readonly version: number
+}
+
+export interface EventAppend {
+  readonly partition: number
+  /** The number of the last of `events`; they are numbered without gaps. */
+  readonly last: number
+  readonly events: readonly EventRecord[]
+}
+
+export interface ParkWrite {
+  readonly partition: number
+  readonly envelope: Envelope
+  readonly attempts: number
+  /** Milliseconds from now until the next attempt. */
+  readonly delayMs: number
+  readonly error: string | undefined
+}
+
+export interface DeadLetter {
+  readonly envelope: Envelope
+  readonly partition: number
+  readonly attempts: number
+  readonly error: string
+  readonly stack: string | undefined
+}
+
+/** All that one batch does. Either everything of it is stored or nothing. */
+export interface EffectBatch {
+  /** Every partition the batch touched, with the epoch under which this instance holds it. */
+  readonly fences: readonly { readonly partition: number; readonly epoch: string }[]
+  readonly writes: readonly EntityWrite[]
+  /** Entities that were read and not written, also by a command that only rejected. */
+  readonly reads: readonly EntityRead[]
+  readonly outcomes: readonly Omit<StoredOutcome, 'finishedAt'>[]
+  readonly claims: readonly { readonly hash: string; readonly fingerprint: string; readonly commandId: string }[]
+  readonly events: readonly EventAppend[]
+  readonly consumed: readonly string[]
+  readonly unparked: readonly string[]
+  readonly parked: readonly ParkWrite[]
+  readonly deadLetters: readonly DeadLetter[]
+}
+
+/**
+ * Why a batch stored nothing. `fenced`: a partition is no longer ours. `conflict`: a version, an outcome, a claim or a log row is
+ * not as it was when the batch began. `data`: the database refused a value (SQLSTATE class 22 or 23). `lost`: the connection or
+ * the server failed; the batch may have been stored.
+ */
+export type BatchFailure = 'fenced' | 'conflict' | 'data' | 'lost'
+
+export class BatchAborted extends Error {
+  override readonly name = 'BatchAborted'
+  readonly failure: BatchFailure
+
+  constructor(failure: BatchFailure, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.failure = failure
+  }
+}
+
+/** What a batch finds out about ids and keys after a conflict. */
+export interface Recovery {
+  readonly outcomes: readonly StoredOutcome[]
+  readonly claims: ReadonlyMap<string, StoredClaim>
+  /** Of the consumed rows asked for, those that still exist. */
+  readonly waiting: ReadonlySet<string>
+}
+
+/** One lane's connection. Calls are made one after the other; at most one commit of a partition is ever in flight. */
+export interface EffectSession {
+  /** Unconsumed rows of these partitions in order, about `limit` commands. `more`: the limit cut the answer. */
+  take(partitions: readonly number[], limit: number): Promise<{ readonly rows: readonly LogRow[]; readonly more: boolean }>
+  load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>
+  /** Commits the batch. @throws BatchAborted */
+  commit(batch: EffectBatch): Promise<void>
+  recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery>
+  /** The number of the last stored event of each partition. */
+  lastEvents(partitions: readonly number[]): Promise<ReadonlyMap<number, number>>
+  /** Parked keys of these partitions: the head of each. */
+  parkedHeads(partitions: readonly number[]): Promise<readonly ParkedCommand[]>
+  /** The next parked commands of one key, in order. */
+  parked(partition: number, service: string, key: string, limit: number): Promise<readonly ParkedCommand[]>
+  /**
+   * Locks the rows of these keys in order and runs `work` on a session inside that transaction; its one `commit` ends it.
+   * For commands whose keys have several owners.
+   */
+  locked<Result>(
+    keys: readonly { readonly service: string; readonly key: string }[],
+    fences: EffectBatch['fences'],
+    work: (session: Pick<EffectSession, 'load' | 'commit'>) => Promise<Result>,
+  ): Promise<Result>
+  close(): Promise<void>
+}
+
+export interface EffectStore {
+  /** Opens a session; @throws BatchAborted `lost` when the database cannot be reached. */
+  open(): Promise<EffectSession>
+}

@@ -1,0 +1,37 @@
+// Who is running, and who owns which partition. Leases are judged by the database's clock alone.
+
+export interface InstanceRow {
+  readonly id: string
+  readonly roles: readonly string[]
+  readonly address: string | undefined
+  readonly alive: boolean
+}
+
+export interface PartitionRow {
+  readonly partition: number
+  readonly owner: string | undefined
+  readonly epoch: string
+}
+
+export interface Cluster {
+  readonly instances: readonly InstanceRow[]
+  readonly partitions: readonly PartitionRow[]
+}
+
+/** Membership: one lease row per instance. */
+export interface Instances {
+  /** Registers this instance with a lease of `leaseMs`. */
+  join(instance: { id: string; roles: readonly string[]; address?: string | undefined; leaseMs: number }): Promise<void>
+  /** Renews the lease. False: the row is gone or the lease had ended, so somebody may have taken over: give everything up and join again. */
+  renew(id: string, leaseMs: number): Promise<boolean>
+  /** All live instances and all partitions. */
+  cluster(): Promise<Cluster>
+  /** Takes those of these partitions that nobody with a live lease owns; each gets a new epoch. */
+  claim(id: string, partitions: readonly number[]): Promise<readonly PartitionRow[]>
+  /** Gives partitions back, so that another instance may take them at once. */
+  release(id: string, partitions: readonly number[]): Promise<void>
+  /** Releases everything and removes the row. */
+  leave(id: string): Promise<void>
+  /** Calls `wake` when partitions may have changed hands: a hint. Returns how to stop listening. */
+  onChanged(wake: () => void): () => void
+}
