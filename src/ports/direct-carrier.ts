@@ -4,12 +4,14 @@ import type { StoredClaim } from './command-log.ts'
 import type { StoredOutcome } from './outcomes.ts'
 
 /**
+ * `held`: the command failed or waits behind one that did; it is durable and will be tried again: wait for its outcome.
  * `finished`: the effect is committed. `claimed`: the Idempotency-Key was used before. `deferred`: nothing happened here
  * (moved, overloaded, behind a backlog, stopping): append the same envelope to the log.
  */
 export type DirectResult =
   | { readonly status: 'finished'; readonly outcome: StoredOutcome }
   | { readonly status: 'claimed'; readonly claim: StoredClaim }
+  | { readonly status: 'held' }
   | { readonly status: 'deferred' }
 
 export interface DirectCarrier {

@@ -1,7 +1,6 @@
 // What the engine needs from a database: take commands, load states, commit a batch in one checked statement.
 import type { Envelope } from '../contract/envelope.ts'
 import type { StoredClaim } from './command-log.ts'
-import type { EventRecord } from './event-log.ts'
 import type { StoredOutcome } from './outcomes.ts'
 
 /** One packed row of the log: the commands of one append batch and one partition. It is consumed whole. */
@@ -28,7 +27,8 @@ export interface LoadedEntity {
   readonly key: string
   readonly version: number
   readonly shape: number
-  readonly state: string
+  /** Undefined: it was removed; its version goes on from there. */
+  readonly state: string | undefined
 }
 
 /** A state to store. `from` is the version it was read at, 0 for a new one. `state` undefined: the entity is removed, its version stays. */
@@ -49,9 +49,10 @@ export interface EntityRead {
 
 export interface EventAppend {
   readonly partition: number
-  /** The number of the last of `events`; they are numbered without gaps. */
+  /** The number of the last of `lines`; they are numbered without gaps. */
   readonly last: number
-  readonly events: readonly EventRecord[]
+  /** Each event as `encodeEvent` writes it. */
+  readonly lines: readonly string[]
 }
 
 export interface ParkWrite {
@@ -61,6 +62,14 @@ export interface ParkWrite {
   /** Milliseconds from now until the next attempt. */
   readonly delayMs: number
   readonly error: string | undefined
+}
+
+/** The head of a parked key failed again: it keeps its place. */
+export interface RetryWrite {
+  readonly seq: string
+  readonly attempts: number
+  readonly delayMs: number
+  readonly error: string
 }
 
 export interface DeadLetter {
@@ -82,7 +91,9 @@ export interface EffectBatch {
   readonly claims: readonly { readonly hash: string; readonly fingerprint: string; readonly commandId: string }[]
   readonly events: readonly EventAppend[]
   readonly consumed: readonly string[]
+  /** Parked commands that this batch finishes. */
   readonly unparked: readonly string[]
+  readonly retried: readonly RetryWrite[]
   readonly parked: readonly ParkWrite[]
   readonly deadLetters: readonly DeadLetter[]
 }
@@ -108,6 +119,8 @@ export class BatchAborted extends Error {
 export interface Recovery {
   readonly outcomes: readonly StoredOutcome[]
   readonly claims: ReadonlyMap<string, StoredClaim>
+  /** Of the ids asked for, those that are parked: durable, and not to be run from here. */
+  readonly parked: ReadonlySet<string>
   /** Of the consumed rows asked for, those that still exist. */
   readonly waiting: ReadonlySet<string>
 }

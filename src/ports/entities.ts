@@ -4,6 +4,8 @@
 export interface StoredEntity {
   readonly state: string
   readonly version: number
+  /** Which of the entity's shapes `state` has: 1 for the first, one more for every upgrade since. */
+  readonly shape: number
 }
 
 export interface Entities {

@@ -17,6 +17,11 @@ export interface EventRecord {
   readonly data: unknown
 }
 
+/** An event as one line of JSON, its data being JSON text already: it was serialized when the handler emitted it, and may have changed since. */
+export function encodeEvent(event: Omit<EventRecord, 'data'>, data: string): string {
+  return `${JSON.stringify(event).slice(0, -1)},"data":${data}}`
+}
+
 /** A slice of one partition's log: `first` to `last` without a gap. */
 export interface EventSlice {
   readonly partition: number
@@ -38,9 +43,11 @@ export interface HeldCursor {
 /** One subscriber that has given up on an event; kept for an operator. */
 export interface DeadEvent {
   readonly subscriber: string
+  readonly partition: number
   readonly event: EventRecord
   readonly attempts: number
   readonly error: string
+  readonly stack: string | undefined
 }
 
 export interface EventLog {
@@ -54,10 +61,11 @@ export interface EventLog {
   hold(subscriber: string): Promise<HeldCursor | undefined>
   /** Gives the place up. */
   release(cursor: HeldCursor): Promise<void>
-  /** Events after `positions`, at most about `limit`, each partition without gaps. Empty: none so far. */
-  read(positions: Positions, limit: number): Promise<readonly EventSlice[]>
+  /** Events after `positions`, at most about `limit`, each partition without gaps; of these partitions only, if given. Empty: none so far. */
+  read(positions: Positions, limit: number, only?: readonly number[]): Promise<readonly EventSlice[]>
   /**
-   * Runs `apply` and moves the cursor in one transaction.
+   * Runs `apply`, moves the cursor and keeps what was given up on, in one transaction. With neither `apply` nor `dead` the move may be
+   * forgotten again if the database crashes: those events are then read again.
    * @throws TwofoldError FENCED when another instance holds the place or the cursor has moved: nothing is stored.
    */
   advance(cursor: HeldCursor, to: Positions, apply?: (transaction: Transaction) => Promise<void>, dead?: readonly DeadEvent[]): Promise<HeldCursor>

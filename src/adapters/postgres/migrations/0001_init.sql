@@ -124,6 +124,12 @@ create table twofold._dead_letter (
   primary key (kind, id, subscriber)
 );
 
+-- Ends a batch from inside its own statement: an autocommitted statement that merely returned a count would have stored the rest.
+create function twofold.abort_batch(failure text) returns int language plpgsql as $$
+begin
+  raise exception '%', failure using errcode = 'TF001';
+end $$;
+
 create view twofold.instance as
   select id, roles, address, started_at, lease_until, lease_until > clock_timestamp() as alive from twofold._instance;
 create view twofold.partition as

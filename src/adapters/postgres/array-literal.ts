@@ -1,0 +1,21 @@
+// PostgreSQL array literals, for `unnest`: pg's own encoder looks at each element's type, which costs more than the statement's parse.
+
+/** A `text[]`; `undefined` becomes NULL. */
+export function textArray(values: readonly (string | undefined)[]): string {
+  let literal = '{'
+  for (let at = 0; at < values.length; at += 1) {
+    if (at > 0) literal += ','
+    const value = values[at]
+    literal += value === undefined ? 'NULL' : `"${escaped(value)}"`
+  }
+  return `${literal}}`
+}
+
+/** An array of numbers or of texts that need no quotes, such as uuids. */
+export function plainArray(values: readonly (number | string)[]): string {
+  return `{${values.join(',')}}`
+}
+
+function escaped(value: string): string {
+  return value.includes('"') || value.includes('\\') ? value.replaceAll(/["\\]/g, String.raw`\$&`) : value
+}

@@ -1,0 +1,237 @@
+// The one statement a batch is stored by. Everything in it happens or nothing, in one round trip and without BEGIN and COMMIT.
+//
+// What the parts are, and what breaks without each (numbers: docs/decisions/0003-one-checked-statement.md):
+//  fence     FOR SHARE on the partition rows, by epoch. A plain read would let a former owner commit while its successor takes over;
+//            FOR KEY SHARE does not conflict with that update either. Updating the row would do, and rots under a held snapshot.
+//  written   update … where version = the version read. inserted: a plain insert, so that a rival's insert is a conflict.
+//  read      entities that were only read, also by a rejection: a stale read must not decide anything.
+//  outcome   no ON CONFLICT: a duplicate command must abort the batch, not skip its outcome and apply its change again.
+//  consumed  the log rows, counted: a row somebody else consumed aborts the batch.
+// Counting happens inside the statement and raises there. Rows are written in key order (the arrays are sorted and joined by nested
+// loops from them, see `SESSION_SETTINGS`), so that two statements cannot lock each other out.
+import type { EffectBatch } from '../../ports/effect-store.ts'
+import { encodeEnvelope } from '../../contract/envelope.ts'
+import { plainArray, textArray } from './array-literal.ts'
+
+/** A prepared statement: `name` tells which parts it has, `values` are its parameters. */
+export interface CommitStatement {
+  readonly name: string
+  readonly text: string
+  readonly values: readonly string[]
+}
+
+interface Part {
+  readonly name: string
+  readonly count: (batch: EffectBatch) => number
+  /** The CTE; `$1`, `$2` … stand for its own arrays and are renumbered. */
+  readonly sql: string
+  readonly arrays: (batch: EffectBatch) => string[]
+  /** What it means when fewer rows came out than went in. Left out where the statement itself raises. */
+  readonly counted?: 'fenced' | 'conflict'
+}
+
+const parts: readonly Part[] = [
+  {
+    name: 'fence',
+    count: (batch) => batch.fences.length,
+    sql: `select 1 from unnest($1::int[], $2::bigint[]) t(partition, epoch)
+      join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch order by p.partition for share of p`,
+    arrays: ({ fences }) => {
+      const sorted = fences.toSorted((a, b) => a.partition - b.partition)
+      return [plainArray(sorted.map((fence) => fence.partition)), plainArray(sorted.map((fence) => fence.epoch))]
+    },
+    counted: 'fenced',
+  },
+  {
+    name: 'written',
+    count: (batch) => batch.writes.filter((write) => write.from > 0).length,
+    sql: `update twofold._entity e set version = t.version, shape = t.shape, state = t.state
+      from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::int[], $6::text[]) t(service, key, was, version, shape, state)
+      where e.service = t.service and e.key = t.key and e.version = t.was returning 1`,
+    arrays: ({ writes }) => {
+      const rows = writes.filter((write) => write.from > 0)
+      return [
+        textArray(rows.map((row) => row.service)),
+        textArray(rows.map((row) => row.key)),
+        plainArray(rows.map((row) => row.from)),
+        plainArray(rows.map((row) => row.version)),
+        plainArray(rows.map((row) => row.shape)),
+        textArray(rows.map((row) => row.state)),
+      ]
+    },
+    counted: 'conflict',
+  },
+  {
+    name: 'inserted',
+    count: (batch) => batch.writes.filter((write) => write.from === 0).length,
+    sql: `insert into twofold._entity (service, key, version, shape, state)
+      select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[]) returning 1`,
+    arrays: ({ writes }) => {
+      const rows = writes.filter((write) => write.from === 0)
+      return [
+        textArray(rows.map((row) => row.service)),
+        textArray(rows.map((row) => row.key)),
+        plainArray(rows.map((row) => row.version)),
+        plainArray(rows.map((row) => row.shape)),
+        textArray(rows.map((row) => row.state)),
+      ]
+    },
+  },
+  {
+    name: 'read',
+    count: (batch) => batch.reads.filter((read) => read.version > 0).length,
+    sql: `select 1 from unnest($1::text[], $2::text[], $3::bigint[]) t(service, key, version)
+      join twofold._entity e on e.service = t.service and e.key = t.key and e.version = t.version for share of e`,
+    arrays: ({ reads }) => {
+      const rows = reads.filter((read) => read.version > 0)
+      return [textArray(rows.map((row) => row.service)), textArray(rows.map((row) => row.key)), plainArray(rows.map((row) => row.version))]
+    },
+    counted: 'conflict',
+  },
+  {
+    // Entities that were read and did not exist: there must still be none. One row comes out for each that has none.
+    name: 'absent',
+    count: (batch) => batch.reads.filter((read) => read.version === 0).length,
+    sql: `select 1 from unnest($1::text[], $2::text[]) t(service, key)
+      where not exists (select 1 from twofold._entity e where e.service = t.service and e.key = t.key)`,
+    arrays: ({ reads }) => {
+      const rows = reads.filter((read) => read.version === 0)
+      return [textArray(rows.map((row) => row.service)), textArray(rows.map((row) => row.key))]
+    },
+    counted: 'conflict',
+  },
+  {
+    name: 'outcome',
+    count: (batch) => batch.outcomes.length,
+    sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq)
+      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::bigint[]) returning 1`,
+    arrays: ({ outcomes }) => [
+      plainArray(outcomes.map((outcome) => outcome.id)),
+      textArray(outcomes.map((outcome) => outcome.service)),
+      textArray(outcomes.map((outcome) => outcome.command)),
+      textArray(outcomes.map((outcome) => outcome.status)),
+      textArray(outcomes.map((outcome) => outcome.code)),
+      textArray(outcomes.map((outcome) => outcome.body)),
+      plainArray(outcomes.map((outcome) => outcome.version)),
+      plainArray(outcomes.map((outcome) => outcome.partition)),
+      plainArray(outcomes.map((outcome) => outcome.eventSeq)),
+    ],
+  },
+  {
+    name: 'claim',
+    count: (batch) => batch.claims.length,
+    sql: `insert into twofold._claim (hash, fingerprint, command_id) select * from unnest($1::text[], $2::text[], $3::uuid[]) returning 1`,
+    arrays: ({ claims }) => [
+      plainArray(claims.map((claim) => claim.hash)),
+      plainArray(claims.map((claim) => claim.fingerprint)),
+      plainArray(claims.map((claim) => claim.commandId)),
+    ],
+  },
+  {
+    name: 'event',
+    count: (batch) => batch.events.length,
+    sql: `insert into twofold._event (partition, seq, count, body) select * from unnest($1::int[], $2::bigint[], $3::int[], $4::text[]) returning 1`,
+    arrays: ({ events }) => [
+      plainArray(events.map((event) => event.partition)),
+      plainArray(events.map((event) => event.last)),
+      plainArray(events.map((event) => event.lines.length)),
+      textArray(events.map((event) => event.lines.join('\n'))),
+    ],
+  },
+  {
+    name: 'consumed',
+    count: (batch) => batch.consumed.length,
+    sql: 'delete from twofold._command where seq = any($1::bigint[]) returning 1',
+    arrays: ({ consumed }) => [plainArray(consumed)],
+    counted: 'conflict',
+  },
+  {
+    name: 'unparked',
+    count: (batch) => batch.unparked.length,
+    sql: 'delete from twofold._parked where seq = any($1::bigint[]) returning 1',
+    arrays: ({ unparked }) => [plainArray(unparked)],
+    counted: 'conflict',
+  },
+  {
+    name: 'retried',
+    count: (batch) => batch.retried.length,
+    sql: `update twofold._parked p set attempts = t.attempts, due_at = clock_timestamp() + t.delay_ms * interval '1 millisecond', error = t.error
+      from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) t(seq, attempts, delay_ms, error) where p.seq = t.seq returning 1`,
+    arrays: ({ retried }) => [
+      plainArray(retried.map((row) => row.seq)),
+      plainArray(retried.map((row) => row.attempts)),
+      plainArray(retried.map((row) => row.delayMs)),
+      textArray(retried.map((row) => storable(row.error))),
+    ],
+    counted: 'conflict',
+  },
+  {
+    name: 'parked',
+    count: (batch) => batch.parked.length,
+    sql: `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at, error)
+      select partition, service, key, id, envelope, attempts, clock_timestamp() + delay_ms * interval '1 millisecond', error
+      from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::int[], $7::int[], $8::text[])
+        with ordinality t(partition, service, key, id, envelope, attempts, delay_ms, error, at) order by at returning 1`,
+    arrays: ({ parked }) => [
+      plainArray(parked.map((row) => row.partition)),
+      textArray(parked.map((row) => row.envelope.service)),
+      textArray(parked.map((row) => row.envelope.keys[0])),
+      plainArray(parked.map((row) => row.envelope.id)),
+      textArray(parked.map((row) => encodeEnvelope(row.envelope))),
+      plainArray(parked.map((row) => row.attempts)),
+      plainArray(parked.map((row) => row.delayMs)),
+      textArray(parked.map((row) => row.error && storable(row.error))),
+    ],
+  },
+  {
+    name: 'dead',
+    count: (batch) => batch.deadLetters.length,
+    sql: `insert into twofold._dead_letter (kind, id, service, name, key, partition, message, attempts, error, stack)
+      select 'command', * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[], $8::text[], $9::text[]) returning 1`,
+    arrays: ({ deadLetters }) => [
+      plainArray(deadLetters.map((letter) => letter.envelope.id)),
+      textArray(deadLetters.map((letter) => letter.envelope.service)),
+      textArray(deadLetters.map((letter) => letter.envelope.command)),
+      textArray(deadLetters.map((letter) => letter.envelope.keys[0])),
+      plainArray(deadLetters.map((letter) => letter.partition)),
+      textArray(deadLetters.map(({ envelope: { input, ...head } }) => `${JSON.stringify(head).slice(0, -1)},"input":${input}}`)),
+      plainArray(deadLetters.map((letter) => letter.attempts)),
+      textArray(deadLetters.map((letter) => storable(letter.error))),
+      textArray(deadLetters.map((letter) => letter.stack && storable(letter.stack))),
+    ],
+  },
+]
+
+/** The statement for a batch, made of just the parts it needs. */
+export function commitStatement(batch: EffectBatch): CommitStatement {
+  const used = parts.filter((part) => part.count(batch) > 0)
+  const name = `twofold_commit_${parts.map((part) => (used.includes(part) ? '1' : '0')).join('')}`
+  const arrays = used.map((part) => part.arrays(batch))
+  const counts = used.filter((part) => part.counted).map((part) => String(part.count(batch)))
+  const text = compose(
+    used,
+    arrays.map((group) => group.length),
+  )
+  return { name, text, values: [...arrays.flat(), ...counts] }
+}
+
+function compose(used: readonly Part[], arrayCounts: readonly number[]): string {
+  let first = 0
+  const expressions = used.map((part, at) => {
+    const shift = first
+    first += arrayCounts[at] ?? 0
+    return `"${part.name}" as materialized (${part.sql.replaceAll(/\$(\d+)/g, (_, number: string) => `$${Number(number) + shift}`)})`
+  })
+  const checks = used
+    .filter((part) => part.counted)
+    .map((part, at) => {
+      const counted = `(select count(*) from "${part.name}")`
+      return `when ${counted} <> $${first + at + 1}::bigint then twofold.abort_batch('${part.counted}: ' || ${counted} || ' of ' || $${first + at + 1} || ' ${part.name}')`
+    })
+  return `with ${expressions.join(',\n')}\nselect case ${checks.join('\n')} else 1 end`
+}
+
+/** Error texts come from anywhere; PostgreSQL stores neither NUL nor lone surrogates. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '\uFFFD').toWellFormed()
+}

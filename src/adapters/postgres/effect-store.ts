@@ -1,0 +1,259 @@
+// The engine's door to PostgreSQL: a session is one connection with the settings that its statements were made for.
+import pg from 'pg'
+import { decodeEnvelope } from '../../contract/envelope.ts'
+import {
+  BatchAborted,
+  type BatchFailure,
+  type EffectBatch,
+  type EffectSession,
+  type EffectStore,
+  type LoadedEntity,
+  type LogRow,
+  type ParkedCommand,
+  type Recovery,
+} from '../../ports/effect-store.ts'
+import type { StoredClaim } from '../../ports/command-log.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
+import { plainArray, textArray } from './array-literal.ts'
+import { commitStatement } from './commit-statement.ts'
+
+export interface EffectStoreOptions {
+  readonly url: string
+  readonly applicationName: string
+  readonly leaseMs: number
+  /** Called after every commit, with what others may be waiting for. */
+  readonly onCommitted: (stored: { readonly outcomes: boolean; readonly events: boolean }) => void
+}
+
+// Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
+// the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
+// for real batches it would choose the nested loop anyway; these settings take the choice away.
+const SESSION_SETTINGS = ['enable_hashjoin=off', 'enable_mergejoin=off', 'enable_seqscan=off', 'jit=off', 'plan_cache_mode=force_generic_plan']
+
+/** Log rows looked at for one take; the count of commands ends it earlier in all but odd cases. */
+const ROWS_PER_TAKE = 256
+
+const TAKE = `select seq, partition, body, last from (
+    select seq, partition, body, sum(count) over (order by seq) - count as before, sum(count) over (order by seq) as last
+      from (select seq, partition, body, count from twofold._command where partition = any($1::int[]) order by seq limit ${ROWS_PER_TAKE}) r
+  ) w where before < $2::int order by seq`
+
+const LOAD = `select e.service, e.key, e.version, e.shape, e.state
+  from unnest($1::text[], $2::text[]) t(service, key) join twofold._entity e on e.service = t.service and e.key = t.key`
+
+// The rows of several owners, locked in the order of the (sorted) arrays before anything is decided on them.
+const LOCK = `${LOAD} for no key update of e`
+
+const LOCK_FENCES = `select p.partition from unnest($1::int[], $2::bigint[]) t(partition, epoch)
+  join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch order by p.partition for share of p`
+
+const OUTCOMES = `select id, service, command, status, code, body, version, partition, event_seq as "eventSeq", finished_at as "finishedAt"
+  from twofold._outcome where id = any($1::uuid[])`
+
+const PARKED = `select seq, partition, envelope, attempts, extract(epoch from due_at) * 1000 as "dueAt", error from twofold._parked`
+
+export class PostgresEffectStore implements EffectStore {
+  readonly #options: EffectStoreOptions
+
+  constructor(options: EffectStoreOptions) {
+    this.#options = options
+  }
+
+  async open(): Promise<EffectSession> {
+    const { url, applicationName, leaseMs } = this.#options
+    const connect = async (): Promise<pg.Client> => {
+      const client = new pg.Client({
+        connectionString: url,
+        application_name: applicationName,
+        connectionTimeoutMillis: 2000,
+        keepAlive: true,
+        statement_timeout: 30_000,
+        lock_timeout: 2000,
+        // A stopped process that holds row locks must not hold them longer than its lease.
+        idle_in_transaction_session_timeout: Math.floor(leaseMs / 2),
+        options: SESSION_SETTINGS.map((setting) => `-c ${setting}`).join(' '),
+      })
+      client.on('error', () => undefined)
+      await guarded(() => client.connect())
+      return client
+    }
+    return new PostgresEffectSession(await connect(), connect, this.#options.onCommitted)
+  }
+}
+
+class PostgresEffectSession implements EffectSession {
+  readonly #client: pg.Client
+  readonly #connect: () => Promise<pg.Client>
+  readonly #onCommitted: EffectStoreOptions['onCommitted']
+  #lockingClient: pg.Client | undefined
+
+  constructor(client: pg.Client, connect: () => Promise<pg.Client>, onCommitted: EffectStoreOptions['onCommitted']) {
+    this.#client = client
+    this.#connect = connect
+    this.#onCommitted = onCommitted
+  }
+
+  async take(partitions: readonly number[], limit: number): Promise<{ rows: readonly LogRow[]; more: boolean }> {
+    const rows = await run<{ seq: string; partition: number; body: string; last: string }>(this.#client, 'twofold_take', TAKE, [plainArray(partitions), limit])
+    const commands = Number(rows.at(-1)?.last ?? 0)
+    const decoded = rows.map(({ seq, partition, body }): LogRow => ({ seq, partition, commands: body.split('\n').map(decodeEnvelope) }))
+    return { rows: decoded, more: commands >= limit || rows.length === ROWS_PER_TAKE }
+  }
+
+  load(keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
+    return load(this.#client, 'twofold_load', LOAD, keys)
+  }
+
+  async commit(batch: EffectBatch): Promise<void> {
+    await commit(this.#client, batch)
+    this.#onCommitted({ outcomes: batch.outcomes.length > 0, events: batch.events.length > 0 })
+  }
+
+  async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
+    const outcomes = (await run<OutcomeRow>(this.#client, 'twofold_outcomes', OUTCOMES, [plainArray(ids)])).map(storedOutcome)
+    const claimed = await run<{ hash: string; fingerprint: string; commandId: string; answer: string | null }>(
+      this.#client,
+      'twofold_claims',
+      'select hash, fingerprint, command_id as "commandId", answer from twofold._claim where hash = any($1::text[])',
+      [plainArray(claims)],
+    )
+    const parked = await run<{ id: string }>(this.#client, 'twofold_parked_ids', 'select id from twofold._parked where id = any($1::uuid[])', [plainArray(ids)])
+    const waiting = await run<{ seq: string }>(this.#client, 'twofold_waiting', 'select seq from twofold._command where seq = any($1::bigint[])', [
+      plainArray(consumed),
+    ])
+    return {
+      outcomes,
+      claims: new Map(claimed.map((row): [string, StoredClaim] => [row.hash, { ...row, answer: row.answer === null ? undefined : JSON.parse(row.answer) }])),
+      parked: new Set(parked.map((row) => row.id)),
+      waiting: new Set(waiting.map((row) => row.seq)),
+    }
+  }
+
+  async lastEvents(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    const text = `select p as partition, (select seq from twofold._event e where e.partition = p order by seq desc limit 1) as seq from unnest($1::int[]) p`
+    const rows = await run<{ partition: number; seq: string | null }>(this.#client, 'twofold_last_events', text, [plainArray(partitions)])
+    return new Map(rows.map((row) => [row.partition, Number(row.seq ?? 0)]))
+  }
+
+  async parkedHeads(partitions: readonly number[]): Promise<readonly ParkedCommand[]> {
+    const text = `select distinct on (service, key) * from (${PARKED} where partition = any($1::int[])) heads`.replace('select seq,', 'select service, key, seq,')
+    return (await run<ParkedRow>(this.#client, 'twofold_parked_heads', `${text} order by service, key, seq`, [plainArray(partitions)])).map(parkedCommand)
+  }
+
+  async parked(partition: number, service: string, key: string, limit: number): Promise<readonly ParkedCommand[]> {
+    const text = `${PARKED} where partition = $1 and service = $2 and key = $3 order by seq limit $4`
+    return (await run<ParkedRow>(this.#client, 'twofold_parked', text, [partition, service, key, limit])).map(parkedCommand)
+  }
+
+  /** On a connection of its own: the lane's never sits in a transaction, so that nothing it does can hold locks while the process sleeps. */
+  async locked<Result>(
+    keys: readonly { service: string; key: string }[],
+    fences: EffectBatch['fences'],
+    work: (session: Pick<EffectSession, 'load' | 'commit'>) => Promise<Result>,
+  ): Promise<Result> {
+    const client = (this.#lockingClient ??= await this.#connect())
+    let stored: EffectBatch | undefined
+    try {
+      await run(client, '', 'begin', [])
+      const held = await run(client, 'twofold_lock_fences', LOCK_FENCES, fenceArrays(fences))
+      if (held.length !== fences.length) throw new BatchAborted('fenced', `${held.length} of ${fences.length} partitions are ours`)
+      const rows = await load(client, 'twofold_lock', LOCK, keys)
+      const result = await work({
+        load: () => Promise.resolve(rows),
+        commit: async (batch) => {
+          await commit(client, batch)
+          stored = batch
+        },
+      })
+      await run(client, '', 'commit', [])
+      if (stored) this.#onCommitted({ outcomes: stored.outcomes.length > 0, events: stored.events.length > 0 })
+      return result
+    } catch (error) {
+      const lost = !(error instanceof BatchAborted) || error.failure === 'lost'
+      if (lost) this.#dropLockingClient()
+      else await run(client, '', 'rollback', []).catch(() => this.#dropLockingClient())
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    const locking = this.#lockingClient
+    this.#lockingClient = undefined
+    await Promise.all([end(this.#client), locking && end(locking)])
+  }
+
+  #dropLockingClient(): void {
+    const client = this.#lockingClient
+    this.#lockingClient = undefined
+    client?.end().catch(() => undefined)
+  }
+}
+
+/** Ends a connection; one that does not answer is not waited for longer than a moment. */
+async function end(client: pg.Client): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
+  await Promise.race([client.end().catch(() => undefined), moment])
+  clearTimeout(timer)
+}
+
+/** `_outcome` as a query returns it: bigints are texts, missing texts are null. */
+type OutcomeRow = Omit<StoredOutcome, 'code' | 'body' | 'version' | 'eventSeq'> & { code: string | null; body: string | null; version: string; eventSeq: string }
+
+function storedOutcome(row: OutcomeRow): StoredOutcome {
+  return { ...row, code: row.code ?? undefined, body: row.body ?? undefined, version: Number(row.version), eventSeq: Number(row.eventSeq) }
+}
+
+interface ParkedRow {
+  seq: string
+  partition: number
+  envelope: string
+  attempts: number
+  dueAt: string
+  error: string | null
+}
+
+function parkedCommand({ envelope, dueAt, error, seq, partition, attempts }: ParkedRow): ParkedCommand {
+  return { seq, partition, attempts, envelope: decodeEnvelope(envelope), dueAt: Number(dueAt), error: error ?? undefined }
+}
+
+async function commit(client: pg.Client, batch: EffectBatch): Promise<void> {
+  const { name, text, values } = commitStatement(batch)
+  await run(client, name, text, values)
+}
+
+async function load(client: pg.Client, name: string, text: string, keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
+  const values = [textArray(keys.map((key) => key.service)), textArray(keys.map((key) => key.key))]
+  const rows = await run<LoadedEntity & { state: string | null }>(client, name, text, values)
+  return rows.map((row) => ({ ...row, version: Number(row.version), state: row.state ?? undefined }))
+}
+
+function fenceArrays(fences: EffectBatch['fences']): string[] {
+  const sorted = fences.toSorted((a, b) => a.partition - b.partition)
+  return [plainArray(sorted.map((fence) => fence.partition)), plainArray(sorted.map((fence) => fence.epoch))]
+}
+
+function run<Row extends object>(client: pg.Client, name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
+  return guarded(async () => (await client.query<Row>(name === '' ? { text } : { name, text, values: [...values] })).rows)
+}
+
+async function guarded<Result>(call: () => Promise<Result>): Promise<Result> {
+  try {
+    return await call()
+  } catch (error) {
+    if (error instanceof BatchAborted) throw error
+    throw new BatchAborted(failureOf(error), error instanceof Error ? error.message : String(error), error)
+  }
+}
+
+/** Why PostgreSQL refused, from the SQLSTATE; without one it was the connection. */
+function failureOf(error: unknown): BatchFailure {
+  const { code, message } = error as { code?: unknown; message?: string }
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return 'lost'
+  if (code === 'TF001') return message?.startsWith('fenced') ? 'fenced' : 'conflict'
+  // 23505: a duplicate outcome, claim, event number or entity. 40*: serialization failure, deadlock. 55P03: a lock was not to be had in time.
+  if (code === '23505' || code.startsWith('40') || code === '55P03') return 'conflict'
+  if (code.startsWith('22') || code.startsWith('23')) return 'data'
+  return 'lost'
+}
+

@@ -1,0 +1,92 @@
+// Membership and ownership in PostgreSQL. Every comparison with a lease uses clock_timestamp(): now() stands still in a transaction.
+import type { Database } from '../../ports/database.ts'
+import type { Cluster, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
+
+/** What is needed of the signals: a hint that partitions changed hands. */
+export interface PartitionSignals {
+  ring(channel: 'partition'): void
+  listen(channel: 'partition', wake: () => void): () => void
+}
+
+const JOIN = `insert into twofold._instance (id, roles, address, lease_until)
+  values ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond')
+  on conflict (id) do update set lease_until = excluded.lease_until, roles = excluded.roles, address = excluded.address`
+
+// Rows of instances that died long ago are of no use to anybody.
+const FORGET_DEAD = `delete from twofold._instance where lease_until < clock_timestamp() - interval '1 hour'`
+
+const RENEW = `update twofold._instance set lease_until = clock_timestamp() + $2 * interval '1 millisecond'
+  where id = $1 and lease_until > clock_timestamp() returning 1`
+
+// Locked in order, so that two takers cannot lock each other out; waits for the statements that a live owner has under way.
+const CLAIM = `with free as (
+    select p.partition from twofold._partition p
+      where p.partition = any($2::int[]) and (p.owner is null or p.owner = $1 or not exists (
+        select 1 from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp()))
+      order by p.partition for update)
+  update twofold._partition p set owner = $1, epoch = epoch + 1 from free
+    where p.partition = free.partition and exists (select 1 from twofold._instance i where i.id = $1 and i.lease_until > clock_timestamp())
+    returning p.partition, p.owner, p.epoch`
+
+const RELEASE = `with mine as (select partition from twofold._partition where owner = $1 and partition = any($2::int[]) order by partition for update)
+  update twofold._partition p set owner = null, epoch = epoch + 1 from mine where p.partition = mine.partition`
+
+const LEAVE = `with mine as (select partition from twofold._partition where owner = $1 order by partition for update),
+    released as (update twofold._partition p set owner = null, epoch = epoch + 1 from mine where p.partition = mine.partition)
+  delete from twofold._instance where id = $1`
+
+export class PostgresInstances implements Instances {
+  readonly #database: Database
+  readonly #signals: PartitionSignals
+
+  constructor(database: Database, signals: PartitionSignals) {
+    this.#database = database
+    this.#signals = signals
+  }
+
+  async join(instance: { id: string; roles: readonly string[]; address?: string | undefined; leaseMs: number }): Promise<void> {
+    await this.#database.query(FORGET_DEAD)
+    await this.#database.query(JOIN, [instance.id, instance.roles, instance.address ?? null, instance.leaseMs])
+    this.#signals.ring('partition')
+  }
+
+  async renew(id: string, leaseMs: number): Promise<boolean> {
+    return (await this.#database.query(RENEW, [id, leaseMs])).rows.length === 1
+  }
+
+  async cluster(): Promise<Cluster> {
+    const instances = await this.#database.query<{ id: string; roles: string[]; address: string | null; alive: boolean }>(
+      'select id, roles, address, alive from twofold.instance',
+    )
+    const partitions = await this.#database.query<{ partition: number; owner: string | null; epoch: string }>(
+      'select partition, owner, epoch from twofold.partition order by partition',
+    )
+    return {
+      instances: instances.rows.map((row): InstanceRow => ({ ...row, address: row.address ?? undefined })),
+      partitions: partitions.rows.map(partitionRow),
+    }
+  }
+
+  async claim(id: string, partitions: readonly number[]): Promise<readonly PartitionRow[]> {
+    const { rows } = await this.#database.query<{ partition: number; owner: string | null; epoch: string }>(CLAIM, [id, partitions])
+    return rows.map(partitionRow)
+  }
+
+  async release(id: string, partitions: readonly number[]): Promise<void> {
+    await this.#database.query(RELEASE, [id, partitions])
+    this.#signals.ring('partition')
+  }
+
+  async leave(id: string): Promise<void> {
+    await this.#database.query(LEAVE, [id])
+    this.#signals.ring('partition')
+  }
+
+  onChanged(wake: () => void): () => void {
+    return this.#signals.listen('partition', wake)
+  }
+}
+
+function partitionRow(row: { partition: number; owner: string | null; epoch: string | number }): PartitionRow {
+  return { partition: row.partition, owner: row.owner ?? undefined, epoch: String(row.epoch) }
+}

@@ -1,0 +1,120 @@
+// This instance among the others: one lease row, renewed by whoever is still able to do its work.
+import type { Cluster, Instances } from '../ports/instances.ts'
+import type { Logger } from './logger.ts'
+import type { Service } from './service.ts'
+import { Wake } from './wake.ts'
+
+export interface MembershipOptions {
+  readonly instances: Instances
+  readonly id: string
+  readonly roles: readonly string[]
+  readonly address?: string | undefined
+  readonly leaseMs: number
+  readonly log: Logger
+  /** False: the work itself is stuck; then the lease must run out, so that somebody else can take over. */
+  readonly healthy?: () => boolean
+  /** Called after every look at the cluster, one call at a time. Returns when to look again at the latest, in milliseconds. */
+  readonly onLook?: (cluster: Cluster) => Promise<number | undefined>
+  /** The lease ended: others may have taken over, and whatever was held is to be dropped before this instance joins again. */
+  readonly onLost?: () => Promise<void>
+}
+
+/**
+ * `joined`: the row is there and the lease runs; the process may write until 80 % of it have passed on its own monotonic clock,
+ * measured from before the renewal was sent. `lost`: a renewal came too late or found no row; everything held is dropped, then it
+ * joins again. `away`: PostgreSQL cannot be reached; the lease runs out by itself.
+ */
+export class Membership implements Service {
+  readonly #options: MembershipOptions
+  readonly #wake = new Wake()
+  #writeUntil = 0
+  #cluster: Cluster = { instances: [], partitions: [] }
+  #stopped = false
+  #loop: Promise<void> | undefined
+  #unlisten: (() => void) | undefined
+
+  constructor(options: MembershipOptions) {
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    await this.#join()
+    await this.#look()
+    this.#unlisten = this.#options.instances.onChanged(() => this.#wake.ring())
+    this.#loop = this.#run()
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return this.#loop
+    this.#stopped = true
+    this.#unlisten?.()
+    this.#wake.ring()
+    if (this.#loop === undefined) return
+    await this.#loop
+    await this.#options.instances.leave(this.#options.id).catch((error: unknown) => {
+      this.#options.log.warn({ reason: String(error) }, 'could not sign off; the lease runs out by itself')
+    })
+  }
+
+  /** Whether this instance may still write what it holds, by its own clock. */
+  mayWrite(): boolean {
+    return performance.now() < this.#writeUntil
+  }
+
+  /** Whether other instances live, as of the last look. */
+  hasPeers(): boolean {
+    return this.#cluster.instances.some((instance) => instance.alive && instance.id !== this.#options.id)
+  }
+
+  /** Looks at the cluster now instead of at the next renewal. */
+  lookNow(): void {
+    this.#wake.ring()
+  }
+
+  async #run(): Promise<void> {
+    const { leaseMs, log, healthy } = this.#options
+    let nextLookMs = leaseMs / 3
+    let renewedAt = performance.now()
+    while (!this.#stopped) {
+      await this.#wake.sleep(Math.max(10, Math.min(leaseMs / 3, nextLookMs)))
+      if (this.#stopped) return
+      nextLookMs = leaseMs / 3
+      try {
+        if (performance.now() - renewedAt >= leaseMs / 4) {
+          if (healthy?.() === false) log.error({}, 'the engine is stuck; its lease is not renewed')
+          else if (await this.#renew()) renewedAt = performance.now()
+        }
+        nextLookMs = (await this.#look()) ?? nextLookMs
+      } catch (error) {
+        log.warn({ reason: String(error) }, 'cannot reach PostgreSQL to renew the lease; trying again')
+        nextLookMs = Math.min(500, leaseMs / 10)
+      }
+    }
+  }
+
+  async #renew(): Promise<boolean> {
+    const { instances, id, leaseMs, log, onLost } = this.#options
+    const sentAt = performance.now()
+    if (await instances.renew(id, leaseMs)) {
+      this.#writeUntil = sentAt + leaseMs * 0.8
+      return true
+    }
+    log.warn({}, 'the lease had ended; this instance drops what it held and joins again')
+    this.#writeUntil = 0
+    await onLost?.()
+    await this.#join()
+    return true
+  }
+
+  async #join(): Promise<void> {
+    const { instances, id, roles, address, leaseMs } = this.#options
+    const sentAt = performance.now()
+    await instances.join({ id, roles, address, leaseMs })
+    this.#writeUntil = sentAt + leaseMs * 0.8
+  }
+
+  async #look(): Promise<number | undefined> {
+    this.#cluster = await this.#options.instances.cluster()
+    return this.#options.onLook?.(this.#cluster)
+  }
+}

@@ -1,0 +1,124 @@
+// The states an engine has at hand: one cell per key, kept between batches because no other instance may change what we own.
+import { upgradeState, type AnyEntity } from '../../contract/entity.ts'
+import type { LoadedEntity } from '../../ports/effect-store.ts'
+
+/**
+ * One entity in memory. `text` is its state as of the last command that succeeded: writing needs that text anyway, so keeping it
+ * makes undoing a failed command free (parse it again) and shows whether a command changed anything (compare).
+ */
+export class Cell {
+  readonly entity: AnyEntity
+  readonly key: string
+  /** The version in the database. */
+  stored: number
+  /** The version after the commands of the batch under way. */
+  version: number
+  text: string
+  exists: boolean
+  #state: unknown
+  #fresh = false
+
+  constructor(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined) {
+    this.entity = entity
+    this.key = key
+    this.stored = loaded?.version ?? 0
+    this.version = this.stored
+    this.exists = loaded?.state !== undefined
+    this.text =
+      loaded?.state === undefined ? JSON.stringify(entity.initial(key)) : JSON.stringify(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
+  }
+
+  /** The state to hand to a handler. The same object until `undo`. */
+  get state(): unknown {
+    if (!this.#fresh) {
+      this.#state = JSON.parse(this.text)
+      this.#fresh = true
+    }
+    return this.#state
+  }
+
+  /** Forgets whatever a handler did to the state since the last success. */
+  undo(): void {
+    this.#fresh = false
+  }
+
+  /** The state a handler left, as text. @throws TypeError when it is not JSON (undefined, a cycle, a bigint). */
+  serialize(state: unknown): string {
+    const text = JSON.stringify(state) as string | undefined
+    if (text === undefined) throw new TypeError(`the state of ${this.entity.service} '${this.key}' became undefined; a state is plain JSON`)
+    return text
+  }
+
+  /** Takes over the state a handler left and its text; true if it differs from the one before. */
+  keep(state: unknown, text: string): boolean {
+    this.#state = state
+    this.#fresh = true
+    if (text === this.text) return false
+    this.text = text
+    this.exists = true
+    this.version += 1
+    return true
+  }
+
+  /** Removes the entity; true if there was one. */
+  remove(): boolean {
+    this.text = JSON.stringify(this.entity.initial(this.key))
+    this.#fresh = false
+    if (!this.exists) return false
+    this.exists = false
+    this.version += 1
+    return true
+  }
+}
+
+/** Cells by service and key, the least recently used dropped beyond the bounds. */
+export class Cells {
+  readonly #cells = new Map<string, { readonly cell: Cell; counted: number }>()
+  readonly #countMax: number
+  readonly #charactersMax: number
+  #characters = 0
+
+  constructor(countMax = 100_000, charactersMax = 64 * 1024 * 1024) {
+    this.#countMax = countMax
+    this.#charactersMax = charactersMax
+  }
+
+  get(service: string, key: string): Cell | undefined {
+    return this.#cells.get(cellKey(service, key))?.cell
+  }
+
+  evict(service: string, key: string): void {
+    this.#drop(cellKey(service, key))
+  }
+
+  clear(): void {
+    this.#cells.clear()
+    this.#characters = 0
+  }
+
+  /** Keeps these as the most recently used and drops what is over the bounds; between batches only, when no cell is in use. */
+  keep(used: Iterable<Cell>): void {
+    for (const cell of used) {
+      const id = cellKey(cell.entity.service, cell.key)
+      this.#drop(id)
+      this.#cells.set(id, { cell, counted: cell.text.length })
+      this.#characters += cell.text.length
+    }
+    for (const id of this.#cells.keys()) {
+      if (this.#cells.size <= this.#countMax && this.#characters <= this.#charactersMax) return
+      this.#drop(id)
+    }
+  }
+
+  #drop(id: string): void {
+    const kept = this.#cells.get(id)
+    if (kept === undefined) return
+    this.#cells.delete(id)
+    this.#characters -= kept.counted
+  }
+}
+
+/** Service names have no NUL and neither have keys, so this cannot collide. */
+export function cellKey(service: string, key: string): string {
+  return `${service}\0${key}`
+}

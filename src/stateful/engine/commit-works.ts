@@ -1,0 +1,259 @@
+// Brings a sequence of commands to its effects: run in memory, store in one transaction, and when that is refused find out why,
+// forget what was cached, and run what is left again.
+import type { AnyEntity } from '../../contract/entity.ts'
+import { partitionOf, type SlotMap } from '../../ports/slots.ts'
+import { BatchAborted, type EffectSession, type LoadedEntity } from '../../ports/effect-store.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { Cell, Cells, cellKey } from './cells.ts'
+import type { HeldPartitions } from './held-partitions.ts'
+import type { Parking } from './parking.ts'
+import { splitPieces, type Piece } from './pieces.ts'
+import { planBatch, type PlannedBatch, type RetryPolicy } from './plan-batch.ts'
+import type { CommandRunner } from './run-command.ts'
+import { settle, type Work } from './work.ts'
+
+/** How long a key that another owner was seen to write is locked before it is read. */
+const SHARED_MS = 30_000
+
+/** After this many refusals in a row the commands go back to where they came from. */
+const ATTEMPTS_MAX = 20
+
+export interface CommitOptions {
+  readonly runners: ReadonlyMap<string, CommandRunner>
+  readonly entities: ReadonlyMap<string, AnyEntity>
+  readonly slots: SlotMap
+  readonly held: HeldPartitions
+  readonly parking: Parking
+  readonly retry: RetryPolicy
+  readonly log: Logger
+  readonly now: () => number
+  /** False once the lease may have ended by this process's own clock: nothing is submitted any more. */
+  readonly mayWrite: () => boolean
+  /** The current connection; opens a new one after a loss. Throws BatchAborted `lost` when this instance is stopping. */
+  readonly session: () => Promise<EffectSession>
+  /** The connection failed. */
+  readonly lost: () => Promise<void>
+  /** A partition is no longer ours. */
+  readonly fenced: (partitions: readonly number[]) => void
+}
+
+export class Committer {
+  readonly #options: CommitOptions
+  readonly #cells = new Cells()
+  readonly #sharedUntil = new Map<string, number>()
+
+  constructor(options: CommitOptions) {
+    this.#options = options
+  }
+
+  /** Forgets every cached state. */
+  forget(): void {
+    this.#cells.clear()
+  }
+
+  /** Runs and stores `works` in order and consumes the log rows they came in. Direct callers are answered. */
+  async commit(works: readonly Work[], rows: readonly string[]): Promise<void> {
+    let pieces: Piece[] = splitPieces(works, rows, (work) => this.#isCross(work))
+    let refused: ReadonlyMap<string, Error> = new Map()
+    let attempts = 0
+    while (pieces.length > 0) {
+      const [piece, ...rest] = pieces
+      if (piece === undefined) return
+      const seen = this.#versions(piece.works)
+      try {
+        await this.#commitPiece(piece, refused)
+        pieces = rest
+        attempts = 0
+        refused = new Map()
+      } catch (error) {
+        if (!(error instanceof BatchAborted)) throw error
+        this.#evict(piece.works)
+        attempts += 1
+        if (attempts > ATTEMPTS_MAX) return this.#giveBack(pieces, error)
+        if (error.failure === 'fenced') {
+          pieces = this.#withoutFenced(pieces, error)
+          continue
+        }
+        if (error.failure === 'lost') await this.#options.lost()
+        if (error.failure === 'data' && piece.works.length > 1) {
+          pieces = [...halves(piece), ...rest]
+          continue
+        }
+        if (error.failure === 'data') refused = new Map(piece.works.map((work) => [work.envelope.id, error]))
+        else pieces = [...(await this.#recovered(piece, seen)), ...rest]
+      }
+    }
+  }
+
+  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
+    const { held, mayWrite } = this.#options
+    const gone = piece.works.find((work) => !held.has(work.partition))
+    if (gone !== undefined || !mayWrite()) throw new BatchAborted('fenced', 'this instance does not hold the partition any more')
+    const session = await this.#options.session()
+    if (piece.cross) await this.#commitCross(session, piece, refused)
+    else await this.#commitPlain(session, piece, refused)
+  }
+
+  async #commitPlain(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
+    const cells = new Map<string, Cell>()
+    const missing = new Map<string, { service: string; key: string }>()
+    for (const { service, key } of keysOf(piece.works)) {
+      const cell = this.#cells.get(service, key)
+      if (cell) cells.set(cellKey(service, key), cell)
+      else missing.set(cellKey(service, key), { service, key })
+    }
+    const known = [...missing.values()].filter(({ service }) => this.#options.entities.has(service))
+    if (known.length > 0) this.#addLoaded(cells, known, await session.load(known))
+    const planned = this.#plan(piece, cells, refused)
+    await session.commit(planned.batch)
+    this.#committed(planned)
+    this.#cells.keep(planned.cells)
+  }
+
+  async #commitCross(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
+    const keys = keysOf(piece.works).filter(({ service }) => this.#options.entities.has(service))
+    const partitions = new Set(piece.works.map((work) => work.partition))
+    const fences = [...partitions].map((partition) => ({ partition, epoch: this.#options.held.epochOf(partition) }))
+    const planned = await session.locked(keys, fences, async (locked) => {
+      const cells = new Map<string, Cell>()
+      this.#addLoaded(cells, keys, await locked.load(keys))
+      const plan = this.#plan(piece, cells, refused)
+      await locked.commit(plan.batch)
+      return plan
+    })
+    this.#committed(planned)
+    // Other owners may write these next, so nothing of them is kept.
+    this.#evict(piece.works)
+  }
+
+  #addLoaded(cells: Map<string, Cell>, keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): void {
+    const found = new Map(loaded.map((row) => [cellKey(row.service, row.key), row]))
+    for (const { service, key } of keys) {
+      const entity = this.#options.entities.get(service)
+      const id = cellKey(service, key)
+      if (entity) cells.set(id, new Cell(entity, key, found.get(id)))
+    }
+  }
+
+  #plan(piece: Piece, cells: ReadonlyMap<string, Cell>, refused: ReadonlyMap<string, Error>): PlannedBatch {
+    const { runners, held, parking, retry, now } = this.#options
+    return planBatch(piece.works, {
+      runners,
+      cell: (service, key) => cells.get(cellKey(service, key)) as Cell,
+      parkedKey: (service, key) => parking.has(service, key),
+      fenceOf: (service, key) => this.#heldPartition(service, key),
+      epochOf: (partition) => held.epochOf(partition),
+      lastEvent: (partition) => held.lastEvent(partition),
+      consumed: piece.consumed,
+      refused,
+      retry,
+      now: now(),
+    })
+  }
+
+  #committed(planned: PlannedBatch): void {
+    for (const cell of planned.cells) cell.stored = cell.version
+    for (const [partition, last] of planned.lastEvents) this.#options.held.setLastEvent(partition, last)
+    for (const parked of planned.parkedKeys.values()) this.#options.parking.set(parked)
+    for (const { work, result } of planned.answers) settle(work, result)
+    for (const letter of planned.batch.deadLetters) {
+      const { id, service, command, keys } = letter.envelope
+      this.#options.log.error({ commandId: id, service, command, key: keys[0], attempts: letter.attempts, reason: letter.error }, 'command is dead')
+    }
+  }
+
+  /** What is left of a piece after a refusal: without what turns out to be answered, claimed by another, parked or consumed. */
+  async #recovered(piece: Piece, seen: ReadonlyMap<string, number>): Promise<Piece[]> {
+    const session = await this.#options.session()
+    const ids = piece.works.map((work) => work.envelope.id)
+    const hashes = piece.works.flatMap((work) => (work.origin.from === 'direct' && work.envelope.claim ? [work.envelope.claim.hash] : []))
+    const recovery = await session.recover(ids, hashes, piece.consumed)
+    await this.#markShared(session, seen)
+    const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
+    const works = piece.works.filter((work) => {
+      const { id, claim } = work.envelope
+      const outcome = outcomes.get(id)
+      if (outcome) settle(work, { status: 'finished', outcome })
+      if (outcome) return work.origin.from === 'parked'
+      const claimed = claim && work.origin.from === 'direct' ? recovery.claims.get(claim.hash) : undefined
+      if (claimed && claimed.commandId !== id) settle(work, { status: 'claimed', claim: claimed })
+      if (claimed && claimed.commandId !== id) return false
+      if (work.origin.from !== 'parked' && recovery.parked.has(id)) settle(work, { status: 'held' })
+      return work.origin.from === 'parked' ? recovery.parked.has(id) : !recovery.parked.has(id)
+    })
+    const consumed = piece.consumed.filter((row) => recovery.waiting.has(row))
+    const left = works.filter((work) => work.origin.from !== 'log' || recovery.waiting.has(work.origin.row) || !piece.consumed.includes(work.origin.row))
+    return splitPieces(left, consumed, (work) => this.#isCross(work))
+  }
+
+  /** Keys whose version moved under our feet are written by somebody else too: for a while they are locked before they are read. */
+  async #markShared(session: EffectSession, seen: ReadonlyMap<string, number>): Promise<void> {
+    if (seen.size === 0) return
+    const keys = [...seen.keys()].map((id) => ({ service: id.slice(0, id.indexOf('\0')), key: id.slice(id.indexOf('\0') + 1) }))
+    for (const row of await session.load(keys)) {
+      const id = cellKey(row.service, row.key)
+      if (row.version !== seen.get(id)) this.#sharedUntil.set(id, this.#options.now() + SHARED_MS)
+    }
+  }
+
+  #isCross(work: Work): boolean {
+    const { service, keys } = work.envelope
+    const shared = this.#sharedUntil.size > 0 && keys.some((key) => this.#isShared(cellKey(service, key)))
+    return shared || keys.slice(1).some((key) => this.#heldPartition(service, key) === undefined)
+  }
+
+  #isShared(id: string): boolean {
+    const until = this.#sharedUntil.get(id)
+    if (until === undefined) return false
+    if (until > this.#options.now()) return true
+    this.#sharedUntil.delete(id)
+    return false
+  }
+
+  #heldPartition(service: string, key: string): number | undefined {
+    const partition = partitionOf(this.#options.slots, service, key)
+    return this.#options.held.has(partition) ? partition : undefined
+  }
+
+  #versions(works: readonly Work[]): Map<string, number> {
+    const versions = new Map<string, number>()
+    for (const { service, key } of keysOf(works)) {
+      const cell = this.#cells.get(service, key)
+      if (cell) versions.set(cellKey(service, key), cell.stored)
+    }
+    return versions
+  }
+
+  #evict(works: readonly Work[]): void {
+    for (const { service, key } of keysOf(works)) this.#cells.evict(service, key)
+  }
+
+  /** Gives up the partitions that turned out to be lost: their log rows are another owner's now, their direct commands go to the log. */
+  #withoutFenced(pieces: readonly Piece[], error: BatchAborted): Piece[] {
+    const [piece] = pieces
+    const partitions = [...new Set((piece?.works ?? []).map((work) => work.partition))]
+    this.#options.log.warn({ partitions, reason: error.message }, 'batch refused: another instance owns its partitions; nothing of it was stored')
+    this.#options.fenced(partitions)
+    this.#giveBack(pieces, error)
+    return []
+  }
+
+  #giveBack(pieces: readonly Piece[], error: BatchAborted): void {
+    this.#options.log.warn({ failure: error.failure, reason: error.message }, 'batch given back')
+    for (const piece of pieces) for (const work of piece.works) settle(work, { status: 'deferred' })
+  }
+}
+
+function keysOf(works: readonly Work[]): { service: string; key: string }[] {
+  const keys = new Map<string, { service: string; key: string }>()
+  for (const { envelope } of works) for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
+  return [...keys.values()].toSorted((a, b) => (a.service === b.service ? (a.key < b.key ? -1 : 1) : a.service < b.service ? -1 : 1))
+}
+
+function halves(piece: Piece): Piece[] {
+  const middle = piece.works.length >> 1
+  return [
+    { cross: piece.cross, works: piece.works.slice(0, middle), consumed: [] },
+    { cross: piece.cross, works: piece.works.slice(middle), consumed: piece.consumed },
+  ]
+}

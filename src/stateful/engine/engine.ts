@@ -1,0 +1,104 @@
+// The engine of one instance: its lane, the partitions it holds, and the door for direct commands.
+import { TwofoldError } from '../../errors.ts'
+import type { Envelope } from '../../contract/envelope.ts'
+import type { DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
+import type { EffectStore } from '../../ports/effect-store.ts'
+import { partitionOf, type SlotMap } from '../../ports/slots.ts'
+import type { PartitionRow } from '../../ports/instances.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import type { Service } from '../../runtime/service.ts'
+import type { AnyStateful } from '../stateful.ts'
+import { Lane } from './lane.ts'
+import type { RetryPolicy } from './plan-batch.ts'
+import { CommandRunner } from './run-command.ts'
+import type { Work } from './work.ts'
+
+export interface EngineOptions {
+  readonly sides: readonly AnyStateful[]
+  readonly store: EffectStore
+  readonly slots: SlotMap
+  readonly log: Logger
+  /** The database's time, in milliseconds since 1970. */
+  readonly now: () => number
+  readonly mayWrite: () => boolean
+  readonly fenced: (partitions: readonly number[]) => void
+  /** Calls `wake` when commands were appended to the log: a hint. */
+  readonly onAppended: (wake: () => void) => () => void
+  /** About how many commands form a batch at most. Default 2,000: beyond it latency grows and throughput does not. */
+  readonly batchSizeMax?: number | undefined
+  /** How many direct commands may wait for the next batch; beyond it they are sent to the log. Default 10,000. */
+  readonly mailboxSizeMax?: number | undefined
+  /** Default: 5 attempts, 100 ms to 10 s apart. */
+  readonly retry?: RetryPolicy | undefined
+}
+
+export class Engine implements Service, DirectCarrier {
+  readonly #options: EngineOptions
+  readonly #lane: Lane
+  #unlisten: (() => void) | undefined
+
+  constructor(options: EngineOptions) {
+    this.#options = options
+    this.#lane = new Lane({
+      ...options,
+      runners: new Map(options.sides.map((side) => [side.contract.name, new CommandRunner(side)])),
+      entities: new Map(options.sides.map((side) => [side.contract.name, side.entity])),
+      batchSizeMax: options.batchSizeMax ?? 2000,
+      mailboxSizeMax: options.mailboxSizeMax ?? 10_000,
+      retry: options.retry ?? { attemptsMax: 5, delayMsMin: 100, delayMsMax: 10_000 },
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.#lane.start()
+    this.#unlisten = this.#options.onAppended(() => this.#lane.ring())
+  }
+
+  async stop(): Promise<void> {
+    this.#unlisten?.()
+    await this.#lane.stop()
+  }
+
+  adopt(rows: readonly PartitionRow[]): Promise<void> {
+    return this.#lane.adopt(rows)
+  }
+
+  drop(partitions: readonly number[]): Promise<void> {
+    return this.#lane.drop(partitions)
+  }
+
+  inHand(commandId: string): boolean {
+    return this.#lane.inHand(commandId)
+  }
+
+  /** How long the batch under way has been, in milliseconds. */
+  busyMs(): number {
+    return this.#lane.busyMs()
+  }
+
+  reaches(envelope: Envelope): boolean {
+    return this.#lane.holds(this.#partition(envelope))
+  }
+
+  call(envelope: Envelope, signal: AbortSignal): Promise<DirectResult> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason as Error)
+      const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: (result) => finish(result) } }
+      const finish = (result: DirectResult): void => {
+        signal.removeEventListener('abort', abort)
+        resolve(result)
+      }
+      const abort = (): void => {
+        this.#lane.withdraw(work)
+        const reason = signal.reason instanceof Error ? signal.reason : undefined
+        reject(reason ?? new TwofoldError('OUTCOME_TIMEOUT', `nobody waits for command ${envelope.id} any more`, { commandId: envelope.id }))
+      }
+      if (!this.#lane.deliver(work)) return resolve({ status: 'deferred' })
+      signal.addEventListener('abort', abort, { once: true })
+    })
+  }
+
+  #partition(envelope: Envelope): number {
+    return partitionOf(this.#options.slots, envelope.service, envelope.keys[0] ?? '')
+  }
+}

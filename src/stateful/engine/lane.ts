@@ -1,0 +1,246 @@
+// One lane: one connection, one batch at a time. Batches form by themselves from what arrived while the last one was under way.
+import { type EffectSession, type EffectStore, BatchAborted } from '../../ports/effect-store.ts'
+import type { PartitionRow } from '../../ports/instances.ts'
+import { backoffMs, pause } from '../../runtime/backoff.ts'
+import type { Service } from '../../runtime/service.ts'
+import { Wake } from '../../runtime/wake.ts'
+import { Committer, type CommitOptions } from './commit-works.ts'
+import { HeldPartitions } from './held-partitions.ts'
+import { Mailbox } from './mailbox.ts'
+import { Parking } from './parking.ts'
+import { settle, type Work } from './work.ts'
+
+/** How long an idle lane sleeps between looks at the log; a ring ends the sleep at once. */
+const IDLE_MS_MIN = 25
+const IDLE_MS_MAX = 1000
+
+/** How many parked keys and how many commands of each one batch takes up again. */
+const PARKED_KEYS_MAX = 100
+const PARKED_COMMANDS_MAX = 100
+
+export interface LaneOptions extends Pick<CommitOptions, 'runners' | 'entities' | 'slots' | 'retry' | 'log' | 'now' | 'mayWrite' | 'fenced'> {
+  readonly store: EffectStore
+  /** About how many commands form a batch at most. */
+  readonly batchSizeMax: number
+  readonly mailboxSizeMax: number
+}
+
+/**
+ * A lane is `idle` (asleep until rung or until its poll), `working` (a batch is taken, run and being committed) or `changing`
+ * (between two batches, taking up or giving up partitions). Partitions change hands only between batches, so a batch never sees
+ * its ownership change except by being fenced.
+ */
+export class Lane implements Service {
+  readonly #options: LaneOptions
+  readonly #held = new HeldPartitions()
+  readonly #parking = new Parking()
+  readonly #mailbox: Mailbox
+  readonly #committer: Committer
+  readonly #wake = new Wake()
+  readonly #changes: { readonly run: () => Promise<void>; readonly cancel: () => void }[] = []
+  #inHand: ReadonlySet<string> = new Set()
+  #session: EffectSession | undefined
+  #busySince: number | undefined
+  #loop: Promise<void> | undefined
+  readonly #stopping = new AbortController()
+
+  constructor(options: LaneOptions) {
+    this.#options = options
+    this.#mailbox = new Mailbox(options.mailboxSizeMax)
+    this.#committer = new Committer({
+      ...options,
+      held: this.#held,
+      parking: this.#parking,
+      session: () => this.#connected(),
+      lost: () => this.#reconnect(),
+      fenced: (partitions) => {
+        for (const partition of partitions) this.#held.drop(partition)
+        this.#parking.retain((partition) => this.#held.has(partition))
+        options.fenced(partitions)
+      },
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.#connected()
+    this.#loop = this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#wake.ring()
+    await this.#loop
+    for (const change of this.#changes.splice(0)) change.cancel()
+    for (const work of this.#mailbox.take(Infinity)) settle(work, { status: 'deferred' })
+    await this.#disconnect()
+  }
+
+  holds(partition: number): boolean {
+    return this.#held.has(partition)
+  }
+
+  /** Whether this very process has the command in a batch right now. */
+  inHand(commandId: string): boolean {
+    return this.#inHand.has(commandId)
+  }
+
+  /** How long the batch under way has been, in milliseconds; 0 when idle. A stuck lane must not have its lease renewed. */
+  busyMs(): number {
+    return this.#busySince === undefined ? 0 : performance.now() - this.#busySince
+  }
+
+  /** There may be something to do. */
+  ring(): void {
+    this.#wake.ring()
+  }
+
+  /** False: the mailbox is full, or the lane is stopping. */
+  deliver(work: Work): boolean {
+    if (this.#stopping.signal.aborted || !this.#mailbox.add(work)) return false
+    this.#wake.ring()
+    return true
+  }
+
+  /** Takes a direct command back unless a batch has it; true if it was taken back. */
+  withdraw(work: Work): boolean {
+    return this.#mailbox.remove(work)
+  }
+
+  /** Starts to serve partitions this instance has claimed. */
+  adopt(rows: readonly PartitionRow[]): Promise<void> {
+    return this.#change(async () => {
+      const session = await this.#connected()
+      const numbers = rows.map((row) => row.partition)
+      const last = await session.lastEvents(numbers)
+      for (const row of rows) this.#held.take(row.partition, row.epoch, last.get(row.partition) ?? 0)
+      await this.#loadParked(session, numbers)
+    })
+  }
+
+  /** Stops to serve partitions, after the batch under way: then they may be given to somebody else. */
+  drop(partitions: readonly number[]): Promise<void> {
+    return this.#change(async () => {
+      for (const partition of partitions) this.#held.drop(partition)
+      this.#parking.retain((partition) => this.#held.has(partition))
+      this.#committer.forget()
+    })
+  }
+
+  async #run(): Promise<void> {
+    let idleMs = IDLE_MS_MIN
+    while (!this.#stopping.signal.aborted) {
+      try {
+        while (this.#changes.length > 0) await this.#changes.shift()?.run()
+        const worked = await this.#cycle()
+        if (worked) idleMs = IDLE_MS_MIN
+        else if (this.#changes.length === 0) {
+          const rung = await this.#wake.sleep(Math.min(idleMs, Math.max(1, this.#parking.nextDueMs(this.#options.now()))))
+          idleMs = rung ? IDLE_MS_MIN : Math.min(IDLE_MS_MAX, idleMs * 2)
+        }
+      } catch (error) {
+        if (this.#stopping.signal.aborted) return
+        this.#options.log.error({ err: error }, 'the engine could not go on with a batch; it starts anew')
+        await this.#reconnect()
+      }
+      this.#busySince = undefined
+      this.#inHand = new Set()
+    }
+  }
+
+  /** One batch. False: there was nothing to do. */
+  async #cycle(): Promise<boolean> {
+    const { batchSizeMax } = this.#options
+    const held = this.#held.numbers
+    // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
+    const direct = this.#mailbox.take(batchSizeMax)
+    const mine = direct.filter((work) => this.#held.has(work.partition))
+    for (const work of direct) if (!this.#held.has(work.partition)) settle(work, { status: 'deferred' })
+    if (held.length === 0) return direct.length > 0
+    this.#busySince = performance.now()
+    try {
+      return await this.#batch(held, mine)
+    } catch (error) {
+      // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
+      for (const work of mine) settle(work, { status: 'deferred' })
+      throw error
+    }
+  }
+
+  async #batch(held: readonly number[], direct: readonly Work[]): Promise<boolean> {
+    const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax)
+    const parked = await this.#takeParked()
+    const logged = taken.rows.flatMap((row) =>
+      row.commands.map((envelope): Work => ({ envelope, partition: row.partition, origin: { from: 'log', row: row.seq } })),
+    )
+    // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead.
+    const runnable = taken.more ? [] : direct
+    if (taken.more) for (const work of direct) settle(work, { status: 'deferred' })
+    const works = [...parked, ...logged, ...runnable]
+    if (works.length === 0) return false
+    this.#inHand = new Set(works.map((work) => work.envelope.id))
+    await this.#committer.commit(works, taken.rows.map((row) => row.seq))
+    return true
+  }
+
+  /** The commands of parked keys whose time has come, in their order; a key without any left goes on as usual. */
+  async #takeParked(): Promise<Work[]> {
+    const works: Work[] = []
+    for (const parked of this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)) {
+      const session = await this.#connected()
+      const commands = await session.parked(parked.partition, parked.service, parked.key, PARKED_COMMANDS_MAX)
+      if (commands.length === 0) this.#parking.delete(parked)
+      for (const { envelope, partition, seq, attempts } of commands) works.push({ envelope, partition, origin: { from: 'parked', seq, attempts } })
+    }
+    return works
+  }
+
+  #change(task: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // A lane that stops serves nothing any more, so there is nothing left to change.
+      if (this.#stopping.signal.aborted) return resolve()
+      this.#changes.push({ run: () => task().then(resolve, reject), cancel: resolve })
+      this.#wake.ring()
+    })
+  }
+
+  async #loadParked(session: EffectSession, partitions: readonly number[]): Promise<void> {
+    for (const { envelope, partition, dueAt } of await session.parkedHeads(partitions)) {
+      this.#parking.set({ service: envelope.service, key: envelope.keys[0] ?? '', partition, dueAt })
+    }
+  }
+
+  async #connected(): Promise<EffectSession> {
+    if (this.#session === undefined) this.#session = await this.#options.store.open()
+    return this.#session
+  }
+
+  async #disconnect(): Promise<void> {
+    const session = this.#session
+    this.#session = undefined
+    await session?.close().catch(() => undefined)
+  }
+
+  /**
+   * A new connection after the old one failed, with everything that was remembered forgotten: the last commit may or may not have
+   * been stored. Gives up only when the lane stops.
+   */
+  async #reconnect(): Promise<void> {
+    this.#committer.forget()
+    await this.#disconnect()
+    for (let attempt = 1; !this.#stopping.signal.aborted; attempt += 1) {
+      try {
+        const session = await this.#connected()
+        const numbers = this.#held.numbers
+        for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
+        this.#parking.retain(() => false)
+        await this.#loadParked(session, numbers)
+        return
+      } catch (error) {
+        this.#options.log.warn({ reason: String(error), attempt }, 'the engine cannot reach PostgreSQL; it tries again')
+        await this.#disconnect()
+        await pause(50 + backoffMs(attempt, { minMs: 100, maxMs: 2000 }), this.#stopping.signal)
+      }
+    }
+    throw new BatchAborted('lost', 'this instance is stopping')
+  }
+}

@@ -1,0 +1,41 @@
+// Keys that wait because their head command keeps failing, and when each is due again. The commands themselves are in the database.
+import { cellKey } from './cells.ts'
+import type { ParkedKey } from './plan-batch.ts'
+
+export class Parking {
+  readonly #keys = new Map<string, ParkedKey>()
+
+  has(service: string, key: string): boolean {
+    return this.#keys.size > 0 && this.#keys.has(cellKey(service, key))
+  }
+
+  set(parked: ParkedKey): void {
+    this.#keys.set(cellKey(parked.service, parked.key), parked)
+  }
+
+  delete({ service, key }: ParkedKey): void {
+    this.#keys.delete(cellKey(service, key))
+  }
+
+  /** Forgets the keys of partitions that are not held any more. */
+  retain(held: (partition: number) => boolean): void {
+    for (const [id, { partition }] of this.#keys) if (!held(partition)) this.#keys.delete(id)
+  }
+
+  /** Keys whose head is due, at most `limit`. */
+  due(now: number, limit: number): ParkedKey[] {
+    const due: ParkedKey[] = []
+    for (const parked of this.#keys.values()) {
+      if (due.length >= limit) break
+      if (parked.dueAt <= now) due.push(parked)
+    }
+    return due
+  }
+
+  /** Milliseconds until the next head is due; `Infinity` when no key waits. */
+  nextDueMs(now: number): number {
+    let next = Infinity
+    for (const { dueAt } of this.#keys.values()) next = Math.min(next, dueAt - now)
+    return Math.max(0, next)
+  }
+}

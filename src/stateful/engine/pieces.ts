@@ -1,0 +1,40 @@
+// Splits a batch where it must be split: commands whose keys have several owners take row locks first, in a transaction of their own.
+import { cellKey } from './cells.ts'
+import type { Work } from './work.ts'
+
+/** The most commands that hold row locks together. */
+export const CROSS_BATCH_MAX = 256
+
+/** A part of a batch with a commit of its own. `cross`: some key may be written by another owner, so rows are locked before they are read. */
+export interface Piece {
+  readonly cross: boolean
+  readonly works: Work[]
+  /** Log rows whose last command is in this piece. */
+  readonly consumed: string[]
+}
+
+/**
+ * Keeps the order of every home key: once a command of a key is in a cross piece, all later ones of that key are too, and the
+ * cross pieces run after the plain one. A log row is consumed by the last piece that has a command of it, so that a crash in
+ * between repeats the row, and the outcomes already stored make that harmless.
+ */
+export function splitPieces(works: readonly Work[], rows: readonly string[], isCross: (work: Work) => boolean): Piece[] {
+  const crossKeys = new Set<string>()
+  const pieces: Piece[] = [{ cross: false, works: [], consumed: [] }]
+  const lastPiece = new Map<string, Piece>()
+  for (const work of works) {
+    const home = cellKey(work.envelope.service, work.envelope.keys[0] ?? '')
+    const cross = crossKeys.has(home) || isCross(work)
+    if (cross) crossKeys.add(home)
+    let piece = cross ? pieces.at(-1) : pieces[0]
+    if (piece === undefined || piece.cross !== cross || (cross && piece.works.length >= CROSS_BATCH_MAX)) {
+      piece = { cross, works: [], consumed: [] }
+      pieces.push(piece)
+    }
+    piece.works.push(work)
+    const { origin } = work
+    if (origin.from === 'log' && pieces.indexOf(piece) >= pieces.indexOf(lastPiece.get(origin.row) ?? piece)) lastPiece.set(origin.row, piece)
+  }
+  for (const row of rows) (lastPiece.get(row) ?? pieces[0])?.consumed.push(row)
+  return pieces.filter((piece) => piece.works.length > 0 || piece.consumed.length > 0)
+}

@@ -1,0 +1,217 @@
+// Runs the commands of a batch in order, in memory, and writes down what their one transaction has to store.
+import { encodeEvent } from '../../ports/event-log.ts'
+import type { DeadLetter, EffectBatch, EntityRead, EntityWrite, EventAppend, ParkWrite, RetryWrite } from '../../ports/effect-store.ts'
+import type { DirectResult } from '../../ports/direct-carrier.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
+import { backoffMs } from '../../runtime/backoff.ts'
+import { cellKey, type Cell } from './cells.ts'
+import type { CommandRunner, Ran } from './run-command.ts'
+import type { Work } from './work.ts'
+
+/** How often a command that throws is tried, and how long its key waits in between. */
+export interface RetryPolicy {
+  readonly attemptsMax: number
+  readonly delayMsMin: number
+  readonly delayMsMax: number
+}
+
+/** What a batch is planned with. */
+export interface PlanOptions {
+  readonly runners: ReadonlyMap<string, CommandRunner>
+  /** Every cell of every command, loaded. */
+  readonly cell: (service: string, key: string) => Cell
+  /** Whether a key waits behind a failing head. */
+  readonly parkedKey: (service: string, key: string) => boolean
+  /** The partition of a key that this instance owns, to be fenced; undefined for a key of another owner. */
+  readonly fenceOf: (service: string, key: string) => number | undefined
+  readonly epochOf: (partition: number) => string
+  /** The number of the last committed event of a partition. */
+  readonly lastEvent: (partition: number) => number
+  /** Rows that are consumed by this batch. */
+  readonly consumed: readonly string[]
+  /** Commands whose values the database refused, by id: they fail without being run. */
+  readonly refused: ReadonlyMap<string, Error>
+  readonly retry: RetryPolicy
+  readonly now: number
+}
+
+/** A key that waits, and when its head is due. */
+export interface ParkedKey {
+  readonly service: string
+  readonly key: string
+  readonly partition: number
+  readonly dueAt: number
+}
+
+/** A batch ready to be stored, and what is to be told and remembered once it is. */
+export interface PlannedBatch {
+  readonly batch: EffectBatch
+  readonly cells: ReadonlySet<Cell>
+  readonly answers: readonly { readonly work: Work; readonly result: DirectResult }[]
+  /** Keys (by `cellKey`) that wait now. */
+  readonly parkedKeys: ReadonlyMap<string, ParkedKey>
+  readonly lastEvents: ReadonlyMap<number, number>
+}
+
+/** Plans a batch; see `BatchPlan` for what happens to each command. */
+export function planBatch(works: readonly Work[], options: PlanOptions): PlannedBatch {
+  const plan = new BatchPlan(options)
+  for (const work of works) plan.add(work)
+  return plan.finish()
+}
+
+class BatchPlan {
+  readonly #options: PlanOptions
+  readonly #cells = new Set<Cell>()
+  readonly #outcomes = new Map<string, Omit<StoredOutcome, 'finishedAt'>>()
+  readonly #claims = new Map<string, EffectBatch['claims'][number]>()
+  readonly #events = new Map<number, { readonly lines: string[]; last: number }>()
+  readonly #parked: ParkWrite[] = []
+  readonly #parkedKeys = new Map<string, ParkedKey>()
+  readonly #parkedIds = new Set<string>()
+  readonly #retried: RetryWrite[] = []
+  readonly #unparked: string[] = []
+  readonly #deadLetters: DeadLetter[] = []
+  readonly #answers: { work: Work; result: DirectResult }[] = []
+  readonly #partitions = new Set<number>()
+
+  constructor(options: PlanOptions) {
+    this.#options = options
+  }
+
+  /** Runs one command, or parks it behind its key's head, or drops it because this very batch has answered it already. */
+  add(work: Work): void {
+    const { envelope, origin } = work
+    this.#partitions.add(work.partition)
+    const known = this.#outcomes.get(envelope.id)
+    if (known !== undefined) return this.#duplicate(work, known)
+    if (this.#parkedIds.has(envelope.id)) return void this.#answers.push({ work, result: { status: 'held' } })
+    if (this.#claimedByNeighbour(work)) return
+    const home = envelope.keys[0] ?? ''
+    const waits = this.#parkedKeys.has(cellKey(envelope.service, home))
+    // A parked command that comes after its head has failed again simply stays where it is.
+    if (origin.from === 'parked' && waits) return
+    if (waits || (origin.from !== 'parked' && this.#options.parkedKey(envelope.service, home))) return this.#park(work, 0, 0, undefined)
+    const refusal = this.#options.refused.get(envelope.id)
+    if (refusal !== undefined) return this.#failed(work, refusal)
+    const runner = this.#options.runners.get(envelope.service)
+    const cells = runner === undefined ? [] : envelope.keys.map((key) => this.#options.cell(envelope.service, key))
+    for (const cell of cells) {
+      this.#cells.add(cell)
+      const partition = this.#options.fenceOf(envelope.service, cell.key)
+      if (partition !== undefined) this.#partitions.add(partition)
+    }
+    const missing: Ran = { status: 'failed', error: new Error(`this program has no stateful side for service '${envelope.service}'`) }
+    const ran = runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: new Date(this.#options.now) }) ?? missing
+    if (ran.status === 'failed') return this.#failed(work, ran.error)
+    if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
+    this.#finish(work, ran, cells[0]?.version ?? 0)
+  }
+
+  finish(): PlannedBatch {
+    const writes: EntityWrite[] = []
+    const reads: EntityRead[] = []
+    for (const cell of this.#cells) {
+      const at = { service: cell.entity.service, key: cell.key }
+      const shape = cell.entity.upgrades.length + 1
+      if (cell.version === cell.stored) reads.push({ ...at, version: cell.stored })
+      else writes.push({ ...at, from: cell.stored, version: cell.version, shape, state: cell.exists ? cell.text : undefined })
+    }
+    const { epochOf, consumed } = this.#options
+    const batch: EffectBatch = {
+      fences: [...this.#partitions].map((partition) => ({ partition, epoch: epochOf(partition) })),
+      writes: writes.toSorted(byKey),
+      reads: reads.toSorted(byKey),
+      outcomes: [...this.#outcomes.values()],
+      claims: [...this.#claims.values()].toSorted((a, b) => (a.hash < b.hash ? -1 : 1)),
+      events: [...this.#events].map(([partition, { lines, last }]): EventAppend => ({ partition, last, lines })),
+      consumed,
+      unparked: this.#unparked,
+      retried: this.#retried,
+      parked: this.#parked,
+      deadLetters: this.#deadLetters,
+    }
+    const lastEvents = new Map([...this.#events].map(([partition, { last }]) => [partition, last]))
+    return { batch, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
+  }
+
+  #duplicate(work: Work, outcome: Omit<StoredOutcome, 'finishedAt'>): void {
+    if (work.origin.from === 'parked') this.#unparked.push(work.origin.seq)
+    this.#answers.push({ work, result: { status: 'finished', outcome: { ...outcome, finishedAt: new Date(this.#options.now) } } })
+  }
+
+  /** Direct commands claim their Idempotency-Key here; those from the log did so when they were appended. */
+  #claimedByNeighbour(work: Work): boolean {
+    const { claim, id } = work.envelope
+    if (claim === undefined || work.origin.from !== 'direct') return false
+    const neighbour = this.#claims.get(claim.hash)
+    if (neighbour === undefined) {
+      this.#claims.set(claim.hash, { ...claim, commandId: id })
+      return false
+    }
+    const stored = { commandId: neighbour.commandId, fingerprint: neighbour.fingerprint, answer: undefined }
+    this.#answers.push({ work, result: { status: 'claimed', claim: stored } })
+    return true
+  }
+
+  #emit(work: Work, ran: Extract<Ran, { status: 'succeeded' }>, version: number): void {
+    if (ran.events.length === 0) return
+    const { partition, envelope } = work
+    const log = this.#events.get(partition) ?? { lines: [], last: this.#options.lastEvent(partition) }
+    this.#events.set(partition, log)
+    const shared = { service: envelope.service, key: envelope.keys[0] ?? '', version, time: this.#options.now, commandId: envelope.id }
+    for (const [ordinal, { name, shape, data }] of ran.events.entries()) {
+      log.lines.push(encodeEvent({ id: `${envelope.id}-${ordinal}`, name, shape, ...shared }, data))
+      log.last += 1
+    }
+  }
+
+  #finish(work: Work, ran: Exclude<Ran, { status: 'failed' }>, version: number): void {
+    const rejected = ran.status === 'rejected'
+    this.#store(work, {
+      status: ran.status,
+      code: rejected ? ran.code : undefined,
+      body: rejected ? ran.data : ran.reply,
+      version,
+    })
+  }
+
+  #store(work: Work, ended: Pick<StoredOutcome, 'status' | 'code' | 'body' | 'version'>): void {
+    const { envelope, partition, origin } = work
+    const eventSeq = this.#events.get(partition)?.last ?? this.#options.lastEvent(partition)
+    const outcome = { id: envelope.id, service: envelope.service, command: envelope.command, ...ended, partition, eventSeq }
+    this.#outcomes.set(envelope.id, outcome)
+    if (origin.from === 'parked') this.#unparked.push(origin.seq)
+    this.#answers.push({ work, result: { status: 'finished', outcome: { ...outcome, finishedAt: new Date(this.#options.now) } } })
+  }
+
+  #failed(work: Work, error: unknown): void {
+    const { retry } = this.#options
+    const attempts = (work.origin.from === 'parked' ? work.origin.attempts : 0) + 1
+    const message = error instanceof Error ? error.message : String(error)
+    if (attempts < retry.attemptsMax) {
+      return this.#park(work, attempts, backoffMs(attempts, { minMs: retry.delayMsMin, maxMs: retry.delayMsMax }), message)
+    }
+    const stack = error instanceof Error ? error.stack : undefined
+    this.#deadLetters.push({ envelope: work.envelope, partition: work.partition, attempts, error: message, stack })
+    this.#store(work, { status: 'dead', code: 'HANDLER_FAILED', body: JSON.stringify({ message, attempts }), version: 0 })
+  }
+
+  /** Sets a command aside with its key: durable, so that neither the log nor a caller holds it. */
+  #park(work: Work, attempts: number, delayMs: number, error: string | undefined): void {
+    const { envelope, partition, origin } = work
+    const key = envelope.keys[0] ?? ''
+    const id = cellKey(envelope.service, key)
+    const isHead = origin.from === 'parked' || !this.#options.parkedKey(envelope.service, key)
+    if (isHead && !this.#parkedKeys.has(id)) this.#parkedKeys.set(id, { service: envelope.service, key, partition, dueAt: this.#options.now + delayMs })
+    if (origin.from === 'direct') this.#answers.push({ work, result: { status: 'held' } })
+    if (origin.from === 'parked') this.#retried.push({ seq: origin.seq, attempts, delayMs, error: error ?? '' })
+    else this.#parked.push({ partition, envelope, attempts, delayMs, error })
+    this.#parkedIds.add(envelope.id)
+  }
+}
+
+function byKey(a: EntityRead, b: EntityRead): number {
+  if (a.service !== b.service) return a.service < b.service ? -1 : 1
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
+}

@@ -1,0 +1,165 @@
+// Runs one command on the states it names: all of it in memory, all of it undone when the command rejects or throws.
+import type { AnyCommand } from '../../contract/command.ts'
+import type { AnyEvent } from '../../contract/event.ts'
+import { RejectedByHandler } from '../../contract/handler-context.ts'
+import { check, type Schema } from '../../contract/schema.ts'
+import { TwofoldError } from '../../errors.ts'
+import type { AnyHandler, AnyStateful, EntityContext } from '../stateful.ts'
+import type { Cell } from './cells.ts'
+
+/** An emitted event; `data` is JSON text, taken at the call, because the handler may go on changing what it emitted. */
+export interface Emitted {
+  readonly name: string
+  readonly shape: number
+  readonly data: string
+}
+
+/** How one run ended. `failed`: the handler threw; the command may be tried again. Texts are JSON; `changed` are the cells that differ now. */
+export type Ran =
+  | { readonly status: 'succeeded'; readonly reply: string | undefined; readonly events: readonly Emitted[]; readonly changed: readonly Cell[] }
+  | { readonly status: 'rejected'; readonly code: string; readonly data: string | undefined }
+  | { readonly status: 'failed'; readonly error: unknown }
+
+type Context = EntityContext<Readonly<Record<string, never>>, Readonly<Record<string, never>>, unknown>
+
+/** What a handler does during its run. There is one at a time: handlers are synchronous. */
+interface Run {
+  readonly cells: readonly Cell[]
+  readonly events: Emitted[]
+  readonly replaced: Map<Cell, unknown>
+  readonly removed: Set<Cell>
+}
+
+/** The commands of one stateful side, ready to run. `emit`, `reject` and the rest are made once and not per command. */
+export class CommandRunner {
+  readonly #commands: ReadonlyMap<string, { readonly command: AnyCommand; readonly handler: AnyHandler; readonly reject: Context['reject'] }>
+  readonly #emit: Context['emit']
+  readonly #side: AnyStateful
+  #run: Run | undefined
+
+  constructor(side: AnyStateful) {
+    this.#side = side
+    this.#emit = mapEach(side.contract.events, (event) => (data: unknown) => void this.#current('emit').events.push(emitted(event, data)))
+    this.#commands = new Map(
+      Object.values(side.contract.commands).map((command) => {
+        const handler = side.handlers[command.name]
+        if (handler === undefined) throw new TwofoldError('INVALID_APP', `command ${command.service}.${command.name} has no handler`)
+        return [command.name, { command, handler, reject: rejecters(command) }]
+      }),
+    )
+  }
+
+  /** Validates `input` again (it may have been queued before a deploy) and runs the handler. Never throws. */
+  run(name: string, input: string, cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): Ran {
+    const known = this.#commands.get(name)
+    if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
+    const distinct = cells.length === 1 ? cells : [...new Set(cells)]
+    this.#run = { cells: distinct, events: [], replaced: new Map(), removed: new Set() }
+    try {
+      const parsed = checked(known.command.input, JSON.parse(input), `the input of ${this.#side.contract.name}.${name}`)
+      const reply = known.handler(handed(known.command, parsed, cells, given), parsed, this.#context(known.reject, cells, given))
+      return this.#keep(known.command, reply, this.#run)
+    } catch (error) {
+      for (const cell of distinct) cell.undo()
+      if (!(error instanceof RejectedByHandler)) return { status: 'failed', error }
+      return rejected(known.command, error)
+    } finally {
+      this.#run = undefined
+    }
+  }
+
+  #keep(command: AnyCommand, reply: unknown, run: Run): Ran {
+    if (typeof (reply as { then?: unknown } | null | undefined)?.then === 'function') {
+      throw misused(`the handler of ${command.service}.${command.name} returned a promise; entity handlers are synchronous`)
+    }
+    const text = command.reply && JSON.stringify(checked(command.reply, reply, `the reply of ${command.service}.${command.name}`))
+    // All states are serialized before any is kept, so that one that cannot be leaves no trace in the others.
+    const left = run.cells.map((cell) => {
+      const state = run.replaced.has(cell) ? run.replaced.get(cell) : cell.state
+      return { cell, state, text: cell.serialize(state) }
+    })
+    const changed = left.filter(({ cell, state, text: after }) => (run.removed.has(cell) ? cell.remove() : cell.keep(state, after))).map(({ cell }) => cell)
+    return { status: 'succeeded', reply: text, events: run.events, changed }
+  }
+
+  #context(reject: Context['reject'], cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): Context {
+    return {
+      key: cells[0]?.key ?? '',
+      commandId: given.commandId,
+      now: given.now,
+      emit: this.#emit,
+      reject,
+      replace: this.#replace,
+      remove: this.#remove,
+      exists: this.#exists,
+    }
+  }
+
+  readonly #replace = (current: unknown, next: unknown): void => {
+    const run = this.#current('replace')
+    run.replaced.set(cellOf(run, current), next)
+  }
+
+  readonly #remove = (current: unknown): void => {
+    const run = this.#current('remove')
+    run.removed.add(cellOf(run, current))
+  }
+
+  readonly #exists = (current: unknown): boolean => cellOf(this.#current('exists'), current).exists
+
+  #current(what: string): Run {
+    if (this.#run === undefined) throw misused(`${what} was called after its handler had returned; a handler does everything before it returns`)
+    return this.#run
+  }
+}
+
+/** One key: its state. Several: their states in order; the same key twice is the same object, so that money moved to itself is not made. */
+function handed(command: AnyCommand, parsed: unknown, cells: readonly Cell[], given: { readonly commandId: string }): unknown {
+  const single = cells.length === 1 && typeof command.key(parsed, given) === 'string'
+  return single ? cells[0]?.state : cells.map((cell) => cell.state)
+}
+
+function rejected(command: AnyCommand, { code, data }: RejectedByHandler): Ran {
+  try {
+    const schema = command.rejections[code]?.schema
+    return { status: 'rejected', code, data: schema && JSON.stringify(checked(schema, data, `the data of rejection '${code}'`)) }
+  } catch (error) {
+    return { status: 'failed', error }
+  }
+}
+
+/** What leaves the handler passes its schema, so that a whole state returned as a reply does not leak its other fields. */
+function checked(schema: Schema, value: unknown, what: string): unknown {
+  const result = check(schema, value)
+  if (result.faults === undefined) return result.value
+  const faults = result.faults.map((fault) => `${fault.path || '/'}: ${fault.message}`).join('; ')
+  throw new TwofoldError('HANDLER_FAILED', `${what} does not fit the contract: ${faults}`, { faults: result.faults })
+}
+
+function emitted(event: AnyEvent, data: unknown): Emitted {
+  return { name: event.name, shape: event.version, data: JSON.stringify(checked(event.data, data, `the data of event ${event.service}.${event.name}`)) }
+}
+
+function rejecters(command: AnyCommand): Context['reject'] {
+  return mapEach(command.rejections, (_, code) => (data: unknown) => {
+    throw new RejectedByHandler(code, data)
+  })
+}
+
+function cellOf(run: Run, state: unknown): Cell {
+  const cell = run.cells.find((candidate) => candidate.state === state || (run.replaced.has(candidate) && run.replaced.get(candidate) === state))
+  if (cell === undefined) throw misused('replace, remove and exists take the state that the handler was given')
+  return cell
+}
+
+function mapEach<Part>(parts: Readonly<Record<string, Part>>, make: (part: Part, name: string) => unknown): Record<string, never> {
+  return Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, make(part, name) as never]))
+}
+
+function unknown(service: string, name: string): TwofoldError {
+  return new TwofoldError('UNKNOWN_COMMAND', `service ${service} has no command '${name}' in this program; it may come from a newer one`)
+}
+
+function misused(message: string): TwofoldError {
+  return new TwofoldError('HANDLER_MISUSED', message)
+}

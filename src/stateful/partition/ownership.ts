@@ -1,0 +1,87 @@
+// Which partitions this instance serves. Every instance computes the same target; each gives up what it should not hold and takes
+// what is free, so nobody has to be in charge.
+import type { Cluster, Instances, PartitionRow } from '../../ports/instances.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { assignPartitions } from './assign.ts'
+
+/** A newcomer must stay this long before partitions are moved to it: a restart loop must not drag them to and fro. */
+export const HYSTERESIS_MS = 2000
+
+export interface OwnershipOptions {
+  readonly instances: Instances
+  readonly id: string
+  readonly log: Logger
+  readonly adopt: (rows: readonly PartitionRow[]) => Promise<void>
+  readonly drop: (partitions: readonly number[]) => Promise<void>
+}
+
+/**
+ * A partition is, seen from here, `foreign` (somebody else's, or nobody's and not meant for us), `claimed` (the row is ours, the
+ * engine is loading it), `held` (the engine serves it) or `leaving` (the engine finishes its batch, then the row is released).
+ */
+export class Ownership {
+  readonly #options: OwnershipOptions
+  readonly #held = new Set<number>()
+  #members = ''
+  #membersSince = -Infinity
+
+  constructor(options: OwnershipOptions) {
+    this.#options = options
+  }
+
+  /** Moves towards the target. Returns when to look again, where a move has to wait. */
+  async balance(cluster: Cluster): Promise<number | undefined> {
+    const { id, instances, adopt, drop } = this.#options
+    const owners = cluster.instances.filter((instance) => instance.alive && instance.roles.includes('stateful')).map((instance) => instance.id)
+    const target = new Set(assignPartitions(owners, cluster.partitions.length).get(id))
+    const waitMs = this.#settling(owners)
+    const surplus = [...this.#held].filter((partition) => !target.has(partition))
+    if (surplus.length > 0 && waitMs === 0) await this.#release(surplus)
+    const alive = new Set(cluster.instances.filter((instance) => instance.alive).map((instance) => instance.id))
+    const free = cluster.partitions.filter((row) => row.owner === undefined || row.owner === id || !alive.has(row.owner))
+    const wanted = free.map((row) => row.partition).filter((partition) => target.has(partition) && !this.#held.has(partition))
+    if (wanted.length > 0) {
+      const rows = await instances.claim(id, wanted)
+      for (const row of rows) this.#held.add(row.partition)
+      if (rows.length > 0) {
+        await adopt(rows).catch(async (error: unknown) => {
+          for (const row of rows) this.#held.delete(row.partition)
+          await drop(rows.map((row) => row.partition))
+          throw error
+        })
+        this.#options.log.info({ partitions: rows.length, held: this.#held.size }, 'took partitions')
+      }
+    }
+    return surplus.length > 0 && waitMs > 0 ? waitMs : undefined
+  }
+
+  /** The engine found out that these are not ours any more. */
+  fenced(partitions: readonly number[]): void {
+    for (const partition of partitions) this.#held.delete(partition)
+  }
+
+  /** The lease ended: everything may be somebody else's. */
+  async lost(): Promise<void> {
+    const all = [...this.#held]
+    this.#held.clear()
+    await this.#options.drop(all)
+  }
+
+  async #release(partitions: readonly number[]): Promise<void> {
+    await this.#options.drop(partitions)
+    for (const partition of partitions) this.#held.delete(partition)
+    await this.#options.instances.release(this.#options.id, partitions)
+    this.#options.log.info({ partitions: partitions.length, held: this.#held.size }, 'handed partitions over')
+  }
+
+  /** How long moves still have to wait since the set of owners changed, in milliseconds. */
+  #settling(owners: readonly string[]): number {
+    const members = owners.toSorted().join()
+    const first = this.#members === ''
+    if (members !== this.#members) {
+      this.#members = members
+      this.#membersSince = first ? -Infinity : performance.now()
+    }
+    return Math.max(0, this.#membersSince + HYSTERESIS_MS - performance.now())
+  }
+}
