@@ -53,7 +53,7 @@ type Stable<In, Out, Then> = [Out] extends [In] ? Then : 'the schema must accept
 
 /** Declares a rejection. `status` is the HTTP status it is answered with, 400–499, default 409. */
 export function rejection(): Rejection
-export function rejection<Data>(schema: undefined, options: { status?: number | undefined }): Rejection
+export function rejection(schema: undefined, options: { status?: number | undefined }): Rejection
 // oxlint-disable-next-line typescript/no-explicit-any -- an inference position
 export function rejection<Data>(schema: Schema<any, Data>, options?: { status?: number | undefined }): Rejection<Data>
 export function rejection(schema?: Schema, options: { status?: number | undefined } = {}): Rejection<unknown> {
