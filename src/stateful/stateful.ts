@@ -41,12 +41,14 @@ export interface AnyStateful {
   readonly side: 'stateful'
   readonly contract: AnyContract
   readonly entity: AnyEntity
-  readonly handlers: Readonly<Record<string, AnyHandler>>
+  readonly handlers: Readonly<Record<string, AnyHandler | undefined>>
 }
 
-export type AnyHandler = (state: unknown, input: unknown, context: EntityContext<Emitters, Rejecters, unknown>) => unknown
-type Emitters = Readonly<Record<string, never>>
-type Rejecters = Readonly<Record<string, never>>
+/** A handler whose command is not known to the compiler here. */
+export type AnyHandler = (state: unknown, input: unknown, context: AnyContext) => unknown
+
+/** Its context: `emit` and `reject` are made from the contract at run time. */
+export type AnyContext = EntityContext<Readonly<Record<string, never>>, Readonly<Record<string, never>>, unknown>
 
 /** Declares the stateful side: the entity and a handler for every command. */
 export function stateful<C extends AnyContract, State>(

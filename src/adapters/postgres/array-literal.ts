@@ -17,5 +17,7 @@ export function plainArray(values: readonly (number | string)[]): string {
 }
 
 function escaped(value: string): string {
-  return value.includes('"') || value.includes('\\') ? value.replaceAll(/["\\]/g, String.raw`\$&`) : value
+  // Two passes with plain strings beat one with a regular expression where a text is full of quotes, as JSON is.
+  const slashed = value.includes('\\') ? value.replaceAll('\\', String.raw`\\`) : value
+  return slashed.includes('"') ? slashed.replaceAll('"', String.raw`\"`) : slashed
 }

@@ -4,7 +4,7 @@ import type { AnyEvent } from '../../contract/event.ts'
 import { RejectedByHandler } from '../../contract/handler-context.ts'
 import { check, type Schema } from '../../contract/schema.ts'
 import { TwofoldError } from '../../errors.ts'
-import type { AnyHandler, AnyStateful, EntityContext } from '../stateful.ts'
+import type { AnyContext, AnyHandler, AnyStateful } from '../stateful.ts'
 import type { Cell } from './cells.ts'
 
 /** An emitted event; `data` is JSON text, taken at the call, because the handler may go on changing what it emitted. */
@@ -20,8 +20,6 @@ export type Ran =
   | { readonly status: 'rejected'; readonly code: string; readonly data: string | undefined }
   | { readonly status: 'failed'; readonly error: unknown }
 
-type Context = EntityContext<Readonly<Record<string, never>>, Readonly<Record<string, never>>, unknown>
-
 /** What a handler does during its run. There is one at a time: handlers are synchronous. */
 interface Run {
   readonly cells: readonly Cell[]
@@ -32,8 +30,8 @@ interface Run {
 
 /** The commands of one stateful side, ready to run. `emit`, `reject` and the rest are made once and not per command. */
 export class CommandRunner {
-  readonly #commands: ReadonlyMap<string, { readonly command: AnyCommand; readonly handler: AnyHandler; readonly reject: Context['reject'] }>
-  readonly #emit: Context['emit']
+  readonly #commands: ReadonlyMap<string, { readonly command: AnyCommand; readonly handler: AnyHandler; readonly reject: AnyContext['reject'] }>
+  readonly #emit: AnyContext['emit']
   readonly #side: AnyStateful
   #run: Run | undefined
 
@@ -82,7 +80,7 @@ export class CommandRunner {
     return { status: 'succeeded', reply: text, events: run.events, changed }
   }
 
-  #context(reject: Context['reject'], cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): Context {
+  #context(reject: AnyContext['reject'], cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): AnyContext {
     return {
       key: cells[0]?.key ?? '',
       commandId: given.commandId,
@@ -140,7 +138,7 @@ function emitted(event: AnyEvent, data: unknown): Emitted {
   return { name: event.name, shape: event.version, data: JSON.stringify(checked(event.data, data, `the data of event ${event.service}.${event.name}`)) }
 }
 
-function rejecters(command: AnyCommand): Context['reject'] {
+function rejecters(command: AnyCommand): AnyContext['reject'] {
   return mapEach(command.rejections, (_, code) => (data: unknown) => {
     throw new RejectedByHandler(code, data)
   })

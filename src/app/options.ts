@@ -1,0 +1,100 @@
+// What `start` can be told, resolved once: every fault is reported together with what was given and what is allowed.
+import { TwofoldError } from '../errors.ts'
+
+/** What a process does: take requests, own partitions, handle events. */
+export type Role = 'stateless' | 'stateful' | 'subscribers'
+
+export const ROLES: readonly Role[] = ['stateless', 'stateful', 'subscribers']
+
+/** How much is logged. */
+export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+
+const LOG_LEVELS: readonly LogLevel[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** Settings of one process. All have defaults; `run` reads them from the environment. */
+export interface StartOptions {
+  /** Which parts of the app run here. Default: all. */
+  readonly roles?: readonly Role[] | undefined
+  /** A PostgreSQL server, 15 or newer: `postgres://user:password@host:port/database`. Default: an embedded one in `dataDir`. */
+  readonly url?: string | undefined
+  /** Where the embedded PostgreSQL keeps its data. Default `.twofold` in the working directory. */
+  readonly dataDir?: string | undefined
+  /** The address to listen on. Default `127.0.0.1`; `0.0.0.0` for everybody, as in a container. */
+  readonly host?: string | undefined
+  /** The port to listen on; 0 takes any free one. Default 3000, or the next free one. A port that was asked for and is taken is an error. */
+  readonly port?: number | undefined
+  /** Default `info`. */
+  readonly logLevel?: LogLevel | undefined
+  /**
+   * How long an instance may be silent before others take over its partitions, in milliseconds. Default 10,000. Shorter makes a
+   * crash cost less and a pause of the process (garbage collection, a stopped machine) more.
+   */
+  readonly leaseMs?: number | undefined
+  /** Into how many partitions a new database is divided; fixed from then on. Default 64. */
+  readonly partitionCount?: number | undefined
+}
+
+/** `StartOptions` with nothing left open. */
+export interface ResolvedOptions {
+  readonly roles: readonly Role[]
+  readonly url: string | undefined
+  readonly dataDir: string
+  readonly host: string
+  /** Undefined: 3000 or the next free one. */
+  readonly port: number | undefined
+  readonly logLevel: LogLevel
+  readonly leaseMs: number
+  readonly partitionCount: number
+}
+
+/** @throws TwofoldError INVALID_OPTIONS with one sentence per fault. */
+export function resolveOptions(options: StartOptions): ResolvedOptions {
+  const resolved: ResolvedOptions = {
+    roles: options.roles ?? ROLES,
+    url: options.url,
+    dataDir: options.dataDir ?? '.twofold',
+    host: options.host ?? '127.0.0.1',
+    port: options.port,
+    logLevel: options.logLevel ?? 'info',
+    leaseMs: options.leaseMs ?? 10_000,
+    partitionCount: options.partitionCount ?? 64,
+  }
+  const faults = [
+    ...resolved.roles.filter((role) => !ROLES.includes(role)).map((role) => `role '${role}' is not one of ${ROLES.join(', ')}`),
+    ...(resolved.roles.length === 0 ? [`roles is empty; allowed are ${ROLES.join(', ')}`] : []),
+    ...(LOG_LEVELS.includes(resolved.logLevel) ? [] : [`log level '${resolved.logLevel}' is not one of ${LOG_LEVELS.join(', ')}`]),
+    ...outside('port', resolved.port ?? 0, 0, 65_535),
+    ...outside('leaseMs', resolved.leaseMs, 500, 600_000),
+    ...outside('partitionCount', resolved.partitionCount, 1, 4096),
+  ]
+  if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))
+  return resolved
+}
+
+/** The settings that the environment has. @throws TwofoldError INVALID_ENVIRONMENT */
+export function optionsFromEnvironment(environment: Readonly<Record<string, string | undefined>>): StartOptions {
+  const port = environment['PORT']
+  if (port !== undefined && !/^\d{1,5}$/.test(port)) {
+    throw new TwofoldError('INVALID_ENVIRONMENT', `PORT is '${port}'; it must be a number from 0 to 65535`)
+  }
+  const lease = environment['TWOFOLD_LEASE_MS']
+  if (lease !== undefined && !/^\d{1,6}$/.test(lease)) {
+    throw new TwofoldError('INVALID_ENVIRONMENT', `TWOFOLD_LEASE_MS is '${lease}'; it must be a number of milliseconds from 500 to 600000`)
+  }
+  return {
+    url: nonEmpty(environment['DATABASE_URL']),
+    dataDir: nonEmpty(environment['TWOFOLD_DATA_DIR']),
+    host: nonEmpty(environment['HOST']),
+    port: port === undefined ? undefined : Number(port),
+    logLevel: nonEmpty(environment['LOG_LEVEL']) as LogLevel | undefined,
+    leaseMs: lease === undefined ? undefined : Number(lease),
+  }
+}
+
+function outside(name: string, value: number, min: number, max: number): string[] {
+  return Number.isInteger(value) && value >= min && value <= max ? [] : [`${name} is ${value}; it must be a whole number from ${min} to ${max}`]
+}
+
+function nonEmpty(value: string | undefined): string | undefined {
+  return value === undefined || value.trim() === '' ? undefined : value
+}

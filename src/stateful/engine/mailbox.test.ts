@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest'
+import { Mailbox } from './mailbox.ts'
+import type { Work } from './work.ts'
+
+const work = (id: string): Work => ({
+  envelope: { id, service: 's', command: 'c', keys: ['k'], input: '{}' },
+  partition: 0,
+  origin: { from: 'direct', settle: () => undefined },
+})
+
+test('it keeps the order of arrival and is bounded', () => {
+  const mailbox = new Mailbox(2)
+  expect([mailbox.add(work('1')), mailbox.add(work('2')), mailbox.add(work('3'))]).toEqual([true, true, false])
+  expect(mailbox.take(10).map((each) => each.envelope.id)).toEqual(['1', '2'])
+  expect([mailbox.size, mailbox.add(work('3'))]).toEqual([0, true])
+})
+
+test('a caller may leave until its command has been taken', () => {
+  const mailbox = new Mailbox(10)
+  const [first, twin] = [work('1'), work('1')]
+  mailbox.add(first)
+  mailbox.add(twin)
+  expect(mailbox.remove(first)).toBe(true)
+  expect(mailbox.remove(first)).toBe(false)
+  expect(mailbox.take(10)).toEqual([twin])
+  expect(mailbox.remove(twin)).toBe(false)
+})

@@ -1,0 +1,151 @@
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { command, rejection } from '../../contract/command.ts'
+import { defineContract } from '../../contract/define-contract.ts'
+import { entity } from '../../contract/entity.ts'
+import { event } from '../../contract/event.ts'
+import { TwofoldError } from '../../errors.ts'
+import { stateful, type AnyStateful } from '../stateful.ts'
+import { Cell } from './cells.ts'
+import { CommandRunner, type Ran } from './run-command.ts'
+
+interface Counter {
+  total: number
+  seen: string[]
+}
+
+const input = z.object({ key: z.string(), by: z.int() })
+const counters = defineContract('counters', {
+  commands: {
+    add: command({ input, key: (given) => given.key, reply: z.object({ total: z.int() }) }),
+    move: command({ input: input.extend({ to: z.string() }), key: (given) => [given.key, given.to] }),
+    refuse: command({ input, key: (given) => given.key, rejections: { tooMuch: rejection(z.object({ total: z.int() })) } }),
+    fail: command({ input, key: (given) => given.key }),
+    leak: command({ input, key: (given) => given.key, reply: z.object({ total: z.int() }) }),
+    lie: command({ input, key: (given) => given.key, reply: z.object({ total: z.int() }) }),
+    clear: command({ input, key: (given) => given.key }),
+    swap: command({ input, key: (given) => given.key }),
+    touch: command({ input, key: (given) => given.key }),
+    late: command({ input, key: (given) => given.key }),
+    cycle: command({ input, key: (given) => given.key }),
+  },
+  events: { added: event(z.object({ by: z.int(), seen: z.array(z.string()) })) },
+})
+
+let lateEmit: () => void = () => undefined
+const side = stateful(counters, {
+  entity: entity(counters, { initial: (): Counter => ({ total: 0, seen: [] }) }),
+  handlers: {
+    add(counter, { by, key }, { emit }) {
+      counter.total += by
+      counter.seen.push(key)
+      emit.added({ by, seen: counter.seen })
+      counter.seen.push('after the emit')
+      return { total: counter.total }
+    },
+    move([from, to], { by }) {
+      from.total -= by
+      to.total += by
+    },
+    refuse(counter, _, { emit, reject }) {
+      counter.total = 99
+      emit.added({ by: 1, seen: [] })
+      return reject.tooMuch({ total: counter.total })
+    },
+    fail(counter) {
+      counter.total = 99
+      throw new Error('boom')
+    },
+    leak: (counter) => counter,
+    lie: () => ({ total: 'many' as unknown as number }),
+    clear: (counter, _, { remove }) => remove(counter) as undefined,
+    swap: (counter, { by }, { replace }) => replace(counter, { total: by, seen: ['swapped'] }) as undefined,
+    touch: () => undefined,
+    late(_, { by }, { emit }) {
+      lateEmit = () => emit.added({ by, seen: [] })
+    },
+    cycle(counter) {
+      ;(counter as unknown as { self: unknown }).self = counter
+    },
+  },
+})
+const runner = new CommandRunner(side as unknown as AnyStateful)
+const now = new Date(0)
+const cellOf = (key: string, total?: number): Cell =>
+  new Cell(side.entity, key, total === undefined ? undefined : { service: 'counters', key, version: 3, shape: 1, state: JSON.stringify({ total, seen: [] }) })
+const run = (name: string, cells: Cell[], given: object = {}): Ran =>
+  runner.run(name, JSON.stringify({ key: 'a', by: 2, ...given }), cells, { commandId: 'id', now })
+
+test('a success keeps the state, raises the version and gives reply and events as text', () => {
+  const cell = cellOf('a', 5)
+  const ran = run('add', [cell])
+  expect(ran).toMatchObject({ status: 'succeeded', reply: '{"total":7}', events: [{ name: 'added', shape: 1 }], changed: [cell] })
+  expect(cell).toMatchObject({ version: 4, stored: 3, exists: true })
+})
+
+test('an event holds what was emitted, not what the state became afterwards', () => {
+  const ran = run('add', [cellOf('a')])
+  expect(ran.status === 'succeeded' && ran.events[0]?.data).toBe('{"by":2,"seen":["a"]}')
+})
+
+test('a rejection and a throw leave no trace', () => {
+  const cell = cellOf('a', 5)
+  expect(run('refuse', [cell])).toEqual({ status: 'rejected', code: 'tooMuch', data: '{"total":99}' })
+  expect(run('fail', [cell])).toMatchObject({ status: 'failed', error: new Error('boom') })
+  expect(cell.version).toBe(3)
+  expect(run('add', [cell])).toMatchObject({ reply: '{"total":7}' })
+})
+
+test('the same key twice is the same object, so nothing is made out of nothing', () => {
+  const cell = cellOf('a', 5)
+  run('move', [cell, cell], { to: 'a' })
+  expect(JSON.parse(cell.text)).toEqual({ total: 5, seen: [] })
+  expect(cell.version).toBe(3)
+})
+
+test('both of two keys change', () => {
+  const cells = [cellOf('a', 5), cellOf('b')]
+  expect(run('move', cells, { to: 'b' })).toMatchObject({ changed: cells })
+  expect(cells.map((cell) => [JSON.parse(cell.text).total, cell.version])).toEqual([
+    [3, 4],
+    [2, 1],
+  ])
+})
+
+test('a command that leaves the state as it was does not raise the version', () => {
+  const cells = [cellOf('a', 5), cellOf('new')]
+  for (const cell of cells) expect(run('touch', [cell])).toMatchObject({ status: 'succeeded', changed: [] })
+  expect(cells.map((cell) => [cell.version, cell.exists])).toEqual([
+    [3, true],
+    [0, false],
+  ])
+})
+
+test('a reply passes its schema: a whole state does not leak, a wrong one fails', () => {
+  expect(run('leak', [cellOf('a', 5)])).toMatchObject({ reply: '{"total":5}' })
+  expect(run('lie', [cellOf('a', 5)])).toMatchObject({ status: 'failed', error: expect.objectContaining({ code: 'HANDLER_FAILED' }) })
+})
+
+test('remove keeps the version going, replace puts another state in the place', () => {
+  const cell = cellOf('a', 5)
+  run('clear', [cell])
+  expect(cell).toMatchObject({ exists: false, version: 4 })
+  run('swap', [cell])
+  expect(cell).toMatchObject({ exists: true, version: 5, text: '{"total":2,"seen":["swapped"]}' })
+})
+
+test('input is validated again, because it may have waited through a deploy', () => {
+  expect(run('add', [cellOf('a')], { by: 'two' })).toMatchObject({ status: 'failed', error: expect.any(TwofoldError) })
+  expect(run('unheardOf', [cellOf('a')])).toMatchObject({ status: 'failed', error: expect.objectContaining({ code: 'UNKNOWN_COMMAND' }) })
+})
+
+test('an emit after the handler has returned is refused', () => {
+  run('late', [cellOf('a')])
+  expect(lateEmit).toThrow(/after its handler had returned/)
+})
+
+test('a state that is not JSON fails the command and leaves no trace', () => {
+  const cell = cellOf('a', 5)
+  expect(run('cycle', [cell]).status).toBe('failed')
+  expect(run('add', [cell])).toMatchObject({ reply: '{"total":7}' })
+})
