@@ -21,5 +21,12 @@ export function projection<From extends Contracts>(
   name: string,
   spec: { from: From; start?: Start; tables: string; batch: (events: readonly AnyOf<From>[], transaction: Transaction) => Promise<void> },
 ): Projection {
-  return { side: 'projection', name, from: spec.from, start: spec.start ?? 'beginning', tables: spec.tables, batch: spec.batch as Projection['batch'] }
+  return {
+    side: 'projection',
+    name,
+    from: spec.from,
+    start: spec.start ?? 'beginning',
+    tables: spec.tables,
+    batch: spec.batch as Projection['batch'],
+  }
 }
