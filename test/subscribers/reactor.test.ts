@@ -84,6 +84,25 @@ test('more partitions than run at once may fail without stopping the rest', asyn
   await vi.waitFor(() => expect(seen).toEqual(['good']), soon)
 })
 
+test('eight partitions are handled at the same time, the others after them', async () => {
+  const { log } = await given.instance()
+  let running = 0
+  const most: number[] = []
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
+  const slow = async (): Promise<void> => {
+    running += 1
+    most.push(running)
+    await released
+    running -= 1
+  }
+  for (let partition = 0; partition < PARTITIONS; partition++) await given.append(partition, [sent('x')])
+  await given.run(runReactor(mailer('parallel', slow), { log, logger: given.logger }))
+  await vi.waitFor(() => expect(most).toEqual([1, 2, 3, 4, 5, 6, 7, 8]), soon)
+  release()
+  await vi.waitFor(() => expect(most).toHaveLength(PARTITIONS), soon)
+  expect(Math.max(...most)).toBe(8)
+})
+
 test('after the last attempt the event becomes a dead letter and the next one goes on', async () => {
   const { log } = await given.instance()
   const tries: string[] = []

@@ -12,7 +12,8 @@ import type { Logger } from '../../src/runtime/logger.ts'
 import type { Service } from '../../src/runtime/service.ts'
 import { freshDatabase, type FreshDatabase } from './fresh-database.ts'
 
-export const PARTITIONS = 8
+/** More than a reactor handles at once. */
+export const PARTITIONS = 12
 
 /** The service the tests listen to. `paid` has had two shapes. */
 export const shop = defineContract('shop', {
