@@ -8,6 +8,9 @@ import { start } from './start.ts'
 /** How long a clean stop may take before the process ends all the same. */
 const STOP_MS_MAX = 10_000
 
+/** Ctrl-C reaches the program twice under npm: from the terminal, and passed on by npm a moment later. Both are one key press. */
+const SAME_KEY_PRESS_MS = 500
+
 /**
  * Starts an app as a program: settings from the environment (`DATABASE_URL`, `PORT`, `HOST`, `TWOFOLD_DATA_DIR`, `LOG_LEVEL`,
  * `TWOFOLD_LEASE_MS`), overridden by `options`. SIGINT and SIGTERM stop it cleanly and exit with 0; a second signal ends it at once.
@@ -15,8 +18,11 @@ const STOP_MS_MAX = 10_000
  */
 export async function run(app: App, options: StartOptions = {}): Promise<void> {
   const stopped = new AbortController()
+  let askedAt = 0
   const signal = (name: NodeJS.Signals): void => {
+    if (stopped.signal.aborted && performance.now() - askedAt < SAME_KEY_PRESS_MS) return
     if (stopped.signal.aborted) process.exit(128 + (name === 'SIGINT' ? 2 : 15))
+    askedAt = performance.now()
     stopped.abort(name)
   }
   process.on('SIGINT', signal)

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { errorAdvice } from '../../src/errors.ts'
+import { statusOf } from '../../src/stateless/gateway/status-of.ts'
 import { readRepository, root } from './source-program.ts'
 
 interface Row {
@@ -25,6 +26,14 @@ test('every documented code says what it means, which status it has and what to 
       meaning === '' || remedy === '' || !/^(?:–|[45]\d\d(?:, or the 4xx its contract names)?)$/.test(status),
   )
   expect(lacking).toEqual([])
+})
+
+test('the documented statuses are the ones the gateway answers with; errors of the inside have none', () => {
+  const wrong = rows.filter(({ code, status }) => {
+    const answered = statusOf[code as keyof typeof statusOf]
+    return status === '–' ? answered < 500 : Number.parseInt(status, 10) !== answered
+  })
+  expect(wrong.map(({ code, status }) => `${code}: ${status}`)).toEqual([])
 })
 
 test('every code is used somewhere in src', () => {

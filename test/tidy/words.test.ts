@@ -21,7 +21,6 @@ test.each([
   ['a test that runs alone or not at all', "test.only('x', () => {})"],
   ['a test that runs alone or not at all', "describe.skip('x', () => {})"],
   ['a test that runs alone or not at all', "test.concurrent.skip('x', () => {})"],
-  ['a sleep', '  await sleep(100)'],
   ['a path of one machine', "const folder = '/home/someone/twofold'"],
   ['a disable comment without a reason', '// oxlint-disable-next-line typescript/no-explicit-any'],
 ])('%s is found in: %s', (what, line) => {

@@ -10,7 +10,6 @@ const forbidden: readonly Forbidden[] = [
   { what: 'unfinished work', pattern: /\b(?:TO[D]O|FIX[M]E|XX[X])\b/ },
   { what: 'a type error hidden instead of mended', pattern: /@ts-(?:ignor[e]|nochec[k])/ },
   { what: 'a test that runs alone or not at all', pattern: /\b(?:test|it|describe|suite)(?:\.\w+)*\.(?:only|skip|todo)\b/ },
-  { what: 'a sleep', pattern: /\b(?:await sleep\(\d|setTimeout\(resolve, \d{2,}\)\))/ },
   { what: 'a path of one machine', pattern: /(?<![\w.:/~-])\/(?:home|Users|root|work|tmp|var\/folders)\/[\w.-]/ },
   { what: 'a disable comment without a reason', pattern: /(?:oxlint|eslint)-disable(?!.* -- \S)/ },
 ]
