@@ -1,6 +1,8 @@
 import { expect, test, vi } from 'vitest'
 import { PostgresProjectionProgress } from '../../src/adapters/postgres/projection-progress.ts'
-import { PARTITIONS, scene } from './scene.ts'
+import { projection } from '../../src/subscribers/projection.ts'
+import { runProjection } from '../../src/subscribers/run-projection.ts'
+import { PARTITIONS, scene, shop } from './scene.ts'
 
 const given = scene()
 const none = Array.from({ length: PARTITIONS }, () => 0)
@@ -27,6 +29,16 @@ test('a token waits until the last of its read models has passed it', async () =
   expect(passed).toBeUndefined()
   await log.advance(two, none.with(3, 5))
   expect(await waiting).toBe(true)
+})
+
+test('a token behind events that no read model cares about is passed at once all the same', async () => {
+  const { log } = await given.instance()
+  const idle = projection('idle', { from: { shop }, tables: '', batch: () => Promise.resolve() })
+  await given.run(runProjection(idle, { log, logger: given.logger }))
+  for (let seq = 1; seq <= 5; seq++) {
+    await given.append(2, [{ service: 'elsewhere', data: {} }])
+    expect(await progress({ shop: ['idle'] }).caughtUp('shop', { partition: 2, eventSeq: seq }, 500)).toBe(true)
+  }
 })
 
 test('a token that is not reached in time is not caught up, nor one whose caller went away', async () => {

@@ -2,15 +2,17 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { z } from 'zod'
+import { PostgresDatabase } from '../../src/adapters/postgres/database.ts'
 import { PostgresEventLog } from '../../src/adapters/postgres/event-log.ts'
 import { encodeEvents } from '../../src/adapters/postgres/event-rows.ts'
+import { migrate } from '../../src/adapters/postgres/migrate.ts'
 import { command } from '../../src/contract/command.ts'
 import { defineContract } from '../../src/contract/define-contract.ts'
 import { event } from '../../src/contract/event.ts'
 import { encodeEvent, type EventRecord } from '../../src/ports/event-log.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
 import type { Service } from '../../src/runtime/service.ts'
-import { freshDatabase, type FreshDatabase } from './fresh-database.ts'
+import { testDatabase } from './fresh-database.ts'
 
 /** More than a reactor handles at once. */
 export const PARTITIONS = 12
@@ -30,22 +32,28 @@ export const shop = defineContract('shop', {
 export type Given = Partial<EventRecord> & { readonly data: unknown }
 
 export class Scene {
-  #database: FreshDatabase | undefined
+  #database: PostgresDatabase | undefined
+  #drop: (() => Promise<void>) | undefined
   readonly #services: Service[] = []
   readonly #wakes = new Map<string, Set<() => void>>()
   readonly logged: { readonly level: string; readonly message: string }[] = []
 
-  get database(): FreshDatabase {
+  get database(): PostgresDatabase {
     if (this.#database === undefined) throw new Error('the scene is not open')
     return this.#database
   }
 
   async open(): Promise<void> {
-    this.#database = await freshDatabase()
+    const created = await testDatabase()
+    this.#drop = () => created.drop()
+    const { url } = created
+    await migrate(url, { appName: 'shop', partitionCount: PARTITIONS })
+    this.#database = new PostgresDatabase({ url, applicationName: 'subscribers test', log: this.logger })
   }
 
   async close(): Promise<void> {
     await this.#database?.close()
+    await this.#drop?.()
   }
 
   /** Joins an instance with a lease; `end()` lets the lease run out. */

@@ -18,8 +18,6 @@ export interface PostgresEventLogOptions {
   /** The instance whose lease is the lease of every place held here. */
   readonly instanceId: string
   readonly partitionCount: number
-  /** After this long without a statement the database ends a transaction that holds a cursor. Default 5,000; at most half a lease. */
-  readonly idleInTransactionMs?: number
 }
 
 export class PostgresEventLog implements EventLog {
@@ -27,15 +25,13 @@ export class PostgresEventLog implements EventLog {
   readonly #signals: EventSignals
   readonly #instanceId: string
   readonly #partitions: readonly number[]
-  readonly #idleInTransactionMs: number
   readonly #projections = new Set<string>()
 
-  constructor({ database, signals, instanceId, partitionCount, idleInTransactionMs = 5000 }: PostgresEventLogOptions) {
+  constructor({ database, signals, instanceId, partitionCount }: PostgresEventLogOptions) {
     this.#database = database
     this.#signals = signals
     this.#instanceId = instanceId
     this.#partitions = Array.from({ length: partitionCount }, (_, partition) => partition)
-    this.#idleInTransactionMs = idleInTransactionMs
   }
 
   async register(subscriber: string, { start, tables }: { start: 'now' | 'beginning'; tables?: string }): Promise<void> {
@@ -43,7 +39,9 @@ export class PostgresEventLog implements EventLog {
     if (tables !== undefined) this.#projections.add(subscriber)
     await this.#database.transaction(async (transaction) => {
       // Others who start at the same time wait here until this transaction has ended, then find the row (or, if it failed, insert it).
+      await transaction.query("set local lock_timeout = '60s'")
       const inserted = await transaction.query(REGISTER, [subscriber, this.#partitions.length, start === 'now', hash])
+      await transaction.query("set local lock_timeout = '2s'")
       if (inserted.rowCount === 0) await checkRegistered(transaction, subscriber, hash)
       else if (tables !== undefined && tables.trim() !== '') await transaction.query(tables)
     })
@@ -96,7 +94,6 @@ export class PostgresEventLog implements EventLog {
       cursor.positions,
       to,
       forgettable,
-      `${this.#idleInTransactionMs}`,
       JSON.stringify(dead.map(deadRow)),
     ])
     if (rows[0]?.moved === 1) return
@@ -199,8 +196,8 @@ function sliceOf(partition: number, position: number, rows: readonly EventRow[])
   return last === position ? [] : [{ partition, first: position + 1, last, events }]
 }
 
-// Settings made by `set_config(…, true)` end with the transaction. The timeout lets a takeover get past a holder that was stopped
-// between two statements; a checkpoint alone need not wait for the disk.
+// A checkpoint alone need not wait for the disk; what `set_config(…, true)` says ends with the transaction. A holder that was stopped
+// between two statements blocks a takeover no longer than the connection's `idle_in_transaction_session_timeout`.
 const MOVE = `
 with moved as (
   update twofold._cursor set positions = $5::bigint[]
@@ -208,10 +205,10 @@ with moved as (
 dead as (
   insert into twofold._dead_letter (id, kind, subscriber, service, name, key, partition, message, attempts, error, stack)
   select d.id, 'event', $1, d.service, d.name, d.key, d.partition, d.message, d.attempts, d.error, d.stack
-    from json_to_recordset($8::json) d(id text, service text, name text, key text, partition int, message text, attempts int, error text, stack text)
+    from json_to_recordset($7::json) d(id text, service text, name text, key text, partition int, message text, attempts int, error text, stack text)
    where exists (select from moved)
   on conflict do nothing)
-select count(*)::int as moved, set_config('idle_in_transaction_session_timeout', $7, true),
+select count(*)::int as moved,
        set_config('synchronous_commit', case when $6::boolean then 'off' else current_setting('synchronous_commit') end, true)
   from moved`
 
