@@ -26,3 +26,8 @@ export function entity<Service extends string, State>(
 ): Entity<Service, State> {
   return { service: contract.name, initial: spec.initial, upgrades: spec.upgrades ?? [] }
 }
+
+/** Lifts a stored state of shape `shape` (1 is the first) to the newest. A newer shape than this program knows is returned as it is. */
+export function upgradeState(declared: AnyEntity, shape: number, state: unknown): unknown {
+  return declared.upgrades.slice(shape - 1).reduce((old: unknown, upgrade) => upgrade(old as never), state)
+}

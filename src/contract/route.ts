@@ -40,6 +40,7 @@ export function fillRoute(route: Route, input: Readonly<Record<string, unknown>>
   return { path, rest }
 }
 
-function kebab(name: string): string {
+/** A camelCase name as it stands in a URL: `cancelOrder` → `cancel-order`. */
+export function kebab(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }

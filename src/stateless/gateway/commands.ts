@@ -1,0 +1,243 @@
+// A command over HTTP. States of a request: read → (replayed | admitted) → (carried directly | logged) → answered by its outcome
+// or by 202. From "admitted" on it has an id; once it may have left this process it is never answered without naming that id.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Claim, Envelope } from '../../contract/envelope.ts'
+import type { Route } from '../../contract/route.ts'
+import { TwofoldError } from '../../errors.ts'
+import type { Appended, StoredClaim } from '../../ports/command-log.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
+import type { Principal } from '../stateless.ts'
+import { queuedAnswer, type CommandEntry } from './accept-command.ts'
+import { send, type Answer } from './answer.ts'
+import { claimOf, idempotencyKeyOf } from './idempotency-key.ts'
+import { compileInput, type Input } from './input.ts'
+import type { GatewayLimits, GatewayOptions, GatewayPorts } from './options.ts'
+import { answerOfOutcome } from './outcome-answer.ts'
+import { preferencesOf, type Preferences } from './prefer.ts'
+import { WaitEnded, type Wait, type Waiting } from './waiting.ts'
+
+/** What all routes of a gateway share. */
+export interface Gateway {
+  readonly ports: GatewayPorts
+  readonly limits: GatewayLimits
+  readonly options: GatewayOptions
+  readonly waiting: Waiting
+  /** Where the gateway is mounted; `''` at the root. */
+  readonly prefix: string
+}
+
+/** The handler of a command's route. */
+export function commandHandler(
+  gateway: Gateway,
+  entry: CommandEntry,
+  route: Route,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+  const { options } = gateway
+  const readInput = compileInput(entry.command, route)
+  return async (request, reply) => {
+    if (options.accepting && !options.accepting()) {
+      reply.header('connection', 'close')
+      throw new TwofoldError('SHUTTING_DOWN', 'this instance is stopping and takes no new commands; another one will', {
+        retryAfterSeconds: 1,
+      })
+    }
+    const key = idempotencyKeyOf(request.headers['idempotency-key'])
+    const preferences = preferencesOf(request.headers['prefer'])
+    const input = readInput(request)
+    const principal = options.principal && (await options.principal(request))
+    const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
+    const run = new CommandRun(gateway, entry, input.value, reply, preferences)
+    return send(reply, await run.answer(claim, principal))
+  }
+}
+
+function claimOfRequest(
+  key: string,
+  { command }: CommandEntry,
+  request: FastifyRequest,
+  input: Input,
+  principal: Principal | undefined,
+): Claim {
+  const scope = { subject: principal?.subject, service: command.service, command: command.name }
+  return claimOf(key, scope, { method: request.method, url: request.url, sent: input.sent, ifMatch: request.headers['if-match'] })
+}
+
+/** One request on its way. */
+class CommandRun {
+  readonly #gateway: Gateway
+  readonly #entry: CommandEntry
+  readonly #input: unknown
+  readonly #reply: FastifyReply
+  readonly #preferences: Preferences
+  /** How long the outcome is waited for; 0: answer 202 as soon as the command is durable. */
+  readonly #waitMs: number
+  /** The claim's owner, once we know that this request repeats another. */
+  #first: StoredClaim | undefined
+
+  constructor(gateway: Gateway, entry: CommandEntry, input: unknown, reply: FastifyReply, preferences: Preferences) {
+    this.#gateway = gateway
+    this.#entry = entry
+    this.#input = input
+    this.#reply = reply
+    this.#preferences = preferences
+    this.#waitMs = waitMsOf(preferences, entry.command.respond, gateway.limits)
+  }
+
+  async answer(claim: Claim | undefined, principal: Principal | undefined): Promise<Answer> {
+    // A repeated request must neither be checked again (a check may say something else by now) nor reach the engine.
+    if (claim && (this.#waitMs > 0 || this.#entry.hasCheck)) {
+      const used = await this.#gateway.ports.outcomes.claim(claim.hash)
+      if (used) return this.#waited((wait) => this.#repeated(used, claim, wait))
+    }
+    const envelope = this.#entry.envelope(this.#input, this.#gateway.ports.ids.next(), claim)
+    if (this.#entry.hasCheck) {
+      const refusal = await this.#check(envelope, principal)
+      if (refusal) return refusal
+    }
+    if (this.#waitMs === 0) return this.#accept(envelope)
+    return this.#waited((wait) => this.#result(envelope, wait))
+  }
+
+  async #check(envelope: Envelope, principal: Principal | undefined): Promise<Answer | undefined> {
+    let wait: Wait | undefined
+    const signal = (): AbortSignal => {
+      wait ??= this.#gateway.waiting.begin(this.#gateway.limits.waitMs)
+      wait.whileConnected(this.#reply)
+      return wait.signal
+    }
+    try {
+      return await this.#entry.check(this.#input, envelope, { principal, signal })
+    } finally {
+      wait?.end()
+    }
+  }
+
+  /** Durable, then 202. The answer is made first, so that what makes it cannot fail after the command was taken. */
+  async #accept(envelope: Envelope): Promise<Answer> {
+    const answer = this.#acceptedAnswer(envelope.id, envelope.keys[0])
+    const appended = await this.#append(envelope, envelope.claim && answer)
+    if (appended.status === 'appended') return this.#applied(answer, false)
+    return this.#waited((wait) => this.#repeated(appended.claim, envelope.claim, wait))
+  }
+
+  async #result(envelope: Envelope, wait: Wait): Promise<Answer> {
+    const { direct } = this.#gateway.ports
+    if (direct?.reaches(envelope)) {
+      const result = await direct.call(envelope, wait.signal).catch((error: unknown) => this.#doubt(error, envelope))
+      if (result.status === 'finished') return this.#finished(result.outcome)
+      if (result.status === 'claimed') return this.#repeated(result.claim, envelope.claim, wait)
+      if (result.status === 'held') return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
+    }
+    const appended = await this.#append(envelope)
+    // Our own claim: the direct call did take effect before we stopped waiting for it.
+    if (appended.status === 'claimed' && appended.claim.commandId !== envelope.id)
+      return this.#repeated(appended.claim, envelope.claim, wait)
+    return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
+  }
+
+  /** The owner did not answer in time, or not at all: the same id goes through the log, where it takes effect at most once. */
+  #doubt(error: unknown, envelope: Envelope): { status: 'deferred' } {
+    if (!(error instanceof WaitEnded)) {
+      this.#reply.log.warn({ err: error, commandId: envelope.id }, 'a direct call failed; the command goes through the log instead')
+    }
+    return { status: 'deferred' }
+  }
+
+  /** This request was made before, under another id: the first answer again, or that command's outcome. */
+  async #repeated(first: StoredClaim, claim: Claim | undefined, wait: Wait): Promise<Answer> {
+    if (first.fingerprint !== claim?.fingerprint) {
+      const message = 'this Idempotency-Key was used for another request; use a new key for a new request'
+      throw new TwofoldError('IDEMPOTENCY_KEY_REUSED', message, { commandId: first.commandId })
+    }
+    this.#first = first
+    if (first.answer && this.#waitMs === 0) return this.#applied(first.answer, false)
+    return this.#outcomeOf(first.commandId, undefined, wait)
+  }
+
+  /** Waits for the outcome of a durable command; 202 when it takes too long. */
+  async #outcomeOf(commandId: string, homeKey: string | undefined, wait: Wait): Promise<Answer> {
+    wait.whileConnected(this.#reply)
+    const outcome = await this.#find(commandId, wait)
+    if (outcome) return this.#finished(outcome)
+    return this.#applied(this.#first?.answer ?? this.#lateAnswer(commandId, homeKey), this.#waitMs > 0)
+  }
+
+  async #find(commandId: string, wait: Wait): Promise<StoredOutcome | undefined> {
+    const { outcomes } = this.#gateway.ports
+    try {
+      return await outcomes.find(commandId, wait.remainingMs, wait.signal.aborted ? undefined : wait.signal)
+    } catch (error) {
+      if (wait.signal.aborted) return undefined
+      // The command is durable; only its outcome cannot be asked for. 202 is the truth, and the client may ask later.
+      this.#reply.log.warn({ err: error, commandId }, 'the outcome cannot be read; answered 202')
+      return undefined
+    }
+  }
+
+  async #append(envelope: Envelope, answer?: Answer): Promise<Appended> {
+    try {
+      return await this.#gateway.ports.log.append({ envelope, answer })
+    } catch (error) {
+      const commandId = envelope.id
+      if (error instanceof TwofoldError) {
+        throw new TwofoldError(error.code, error.message, { cause: error, commandId, retryAfterSeconds: error.retryAfterSeconds ?? 1 })
+      }
+      this.#reply.log.error({ err: error, commandId }, 'the command log failed')
+      throw new TwofoldError('UNAVAILABLE', 'the command may not have been stored; ask for it by its id, or send it again', {
+        cause: error,
+        commandId,
+      })
+    }
+  }
+
+  #acceptedAnswer(commandId: string, homeKey: string | undefined): Answer {
+    const key = homeKey ?? this.#entry.homeKey(this.#input, commandId)
+    return this.#entry.accepted(this.#input, commandId, key, this.#locationOf(commandId))
+  }
+
+  /** The command is durable by now: a service that fails to make its optimistic answer must not hide the command's id. */
+  #lateAnswer(commandId: string, homeKey: string | undefined): Answer {
+    try {
+      return this.#acceptedAnswer(commandId, homeKey)
+    } catch (error) {
+      this.#reply.log.error({ err: error, commandId }, 'the optimistic answer could not be made')
+      return queuedAnswer(commandId, this.#locationOf(commandId))
+    }
+  }
+
+  #finished(outcome: StoredOutcome): Answer {
+    return this.#applied(answerOfOutcome(this.#entry.command, outcome, this.#locationOf(outcome.id)), true)
+  }
+
+  /** Adds what belongs to this very request: which preferences were honoured, and whether it repeats an earlier one. */
+  #applied(answer: Answer, waited: boolean): Answer {
+    const { respondAsync, wait } = this.#preferences
+    const applied: string[] = []
+    if (respondAsync && answer.status === 202) applied.push('respond-async')
+    if (wait !== undefined && (waited || this.#waitMs === 0)) applied.push(`wait=${Math.floor(this.#waitMs / 1000)}`)
+    if (applied.length === 0 && !this.#first) return answer
+    const headers: Record<string, string> = { ...answer.headers }
+    if (applied.length > 0) headers['preference-applied'] = applied.join(', ')
+    if (this.#first) headers['idempotency-replayed'] = 'true'
+    return { ...answer, headers }
+  }
+
+  #locationOf(commandId: string): string {
+    return `${this.#gateway.prefix}/commands/${commandId}`
+  }
+
+  async #waited<Result>(work: (wait: Wait) => Promise<Result>): Promise<Result> {
+    const wait = this.#gateway.waiting.begin(this.#waitMs > 0 ? this.#waitMs : this.#gateway.limits.waitMs)
+    try {
+      return await work(wait)
+    } finally {
+      wait.end()
+    }
+  }
+}
+
+/** RFC 7240: with `respond-async` alone the answer is 202 at once; a `wait` says how long the outcome is waited for first. */
+function waitMsOf({ respondAsync, wait }: Preferences, respond: 'result' | 'accepted', limits: GatewayLimits): number {
+  if (wait !== undefined) return Math.min(wait * 1000, limits.waitMsMax)
+  return respondAsync || respond === 'accepted' ? 0 : limits.waitMs
+}

@@ -1,0 +1,65 @@
+import { expect, test } from 'vitest'
+import { canonicalJson } from './canonical-json.ts'
+import { claimOf, idempotencyKeyOf } from './idempotency-key.ts'
+
+test.each([
+  ['"abc"', 'abc'],
+  ['abc', 'abc'],
+  ['  "a\\"b\\\\c"  ', 'a"b\\c'],
+  ['"abc";v=1', 'abc'],
+  ['8e03978e-40d5-43dd-bc93-6894a57f9324', '8e03978e-40d5-43dd-bc93-6894a57f9324'],
+  ['x'.repeat(255), 'x'.repeat(255)],
+])('%s is a key', (header, key) => {
+  expect(idempotencyKeyOf(header)).toBe(key)
+})
+
+test.each(['', '""', '"abc', 'a b', '"a", "b"', 'é', 'x'.repeat(256), `"${'x'.repeat(256)}"`, '"a b"', 'tab\tbed'])(
+  '%j is no key',
+  (header) => {
+    expect(() => idempotencyKeyOf(header)).toThrow(expect.objectContaining({ code: 'INVALID_IDEMPOTENCY_KEY' }))
+  },
+)
+
+test('no header is no key', () => {
+  expect(idempotencyKeyOf(undefined)).toBeUndefined()
+})
+
+const scope = { subject: 'ada', service: 'wallets', command: 'deposit' }
+const request = { method: 'POST', url: '/wallets/a/deposits?x=1', sent: { b: [1, { d: 1, c: 2 }], a: 'x' }, ifMatch: undefined }
+const { hash, fingerprint } = claimOf('key', scope, request)
+
+test('a claim is two SHA-256 in hexadecimal', () => {
+  expect(hash).toMatch(/^[0-9a-f]{64}$/)
+  expect(fingerprint).toMatch(/^[0-9a-f]{64}$/)
+})
+
+test('whoever asks for something else under the same key has another claim, however the parts are cut', () => {
+  const others = [
+    claimOf('key2', scope, request),
+    claimOf('key', { ...scope, subject: undefined }, request),
+    claimOf('key', { ...scope, subject: 'anonymous' }, request),
+    claimOf('key', { ...scope, service: 'walletsd', command: 'eposit' }, request),
+    claimOf('key', { ...scope, command: 'transfer' }, request),
+    claimOf('","key', { ...scope, command: 'dep' }, request),
+  ]
+  expect(new Set([hash, ...others.map((other) => other.hash)]).size).toBe(others.length + 1)
+})
+
+test('the fingerprint sees method, path, query, body and If-Match, and not the order of fields', () => {
+  const same = claimOf('key', scope, { ...request, sent: { a: 'x', b: [1, { c: 2, d: 1 }] } })
+  expect(same.fingerprint).toBe(fingerprint)
+  const others = [
+    { ...request, method: 'PUT' },
+    { ...request, url: '/wallets/a/deposits?x=2' },
+    { ...request, sent: { ...request.sent, a: 'y' } },
+    { ...request, sent: { ...request.sent, b: [{ d: 1, c: 2 }, 1] } },
+    { ...request, ifMatch: '"1"' },
+  ].map((other) => claimOf('key', scope, other).fingerprint)
+  expect(new Set([fingerprint, ...others]).size).toBe(6)
+})
+
+test('canonical JSON says the same as JSON', () => {
+  const value = { z: null, a: [true, 1.5, 'é"\n', {}, []], m: { y: 0, x: '' } }
+  expect(JSON.parse(canonicalJson(value))).toEqual(value)
+  expect(canonicalJson(value)).toBe('{"a":[true,1.5,"é\\"\\n",{},[]],"m":{"x":"","y":0},"z":null}')
+})

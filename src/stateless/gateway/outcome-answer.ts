@@ -1,0 +1,43 @@
+// The final word on a command as an HTTP answer. It is a function of what is stored, so that a repeated request gets the same bytes.
+import type { AnyCommand } from '../../contract/command.ts'
+import { TwofoldError } from '../../errors.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
+import { formatToken } from '../../ports/projections.ts'
+import { jsonAnswer, type Answer } from './answer.ts'
+import { entityTag } from './entity-tag.ts'
+import { problemOf, rejectionProblem } from './problem.ts'
+
+/**
+ * Succeeded: 200 with the reply as it was stored, 204 where there is none. Rejected: the contract's status, with code and data.
+ * Dead: 500. All name the command and, unless it is dead, carry the entity's version and the consistency token.
+ */
+export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, location: string): Answer {
+  if (outcome.status === 'dead') {
+    const message = 'the command was given up after its last attempt; an operator decides what becomes of it'
+    return problemOf(new TwofoldError('COMMAND_DEAD', message, { commandId: outcome.id }))
+  }
+  const headers = headersOf(outcome)
+  if (outcome.status === 'succeeded')
+    return outcome.body === undefined ? { status: 204, headers, body: '' } : jsonAnswer(outcome.body, headers)
+  const code = outcome.code ?? ''
+  const problem = rejectionProblem({
+    service: outcome.service,
+    code,
+    status: statusOfRejection(command, code),
+    data: outcome.body,
+    commandId: outcome.id,
+    location,
+  })
+  return { ...problem, headers: { ...problem.headers, ...headers } }
+}
+
+/** The status the contract gives a rejection; 409 for one that only an older contract knew. */
+export function statusOfRejection(command: AnyCommand, code: string): number {
+  return Object.hasOwn(command.rejections, code) ? (command.rejections[code]?.status ?? 409) : 409
+}
+
+function headersOf(outcome: StoredOutcome): Record<string, string> {
+  const headers: Record<string, string> = { 'twofold-command-id': outcome.id, 'twofold-consistency-token': formatToken(outcome) }
+  if (outcome.version > 0) headers['etag'] = entityTag(outcome.version)
+  return headers
+}

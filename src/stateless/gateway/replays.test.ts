@@ -1,0 +1,178 @@
+import { expect, test } from 'vitest'
+import type { Principal } from '../stateless.ts'
+import { gatewayOf } from './gateway-fixture.ts'
+
+const open = {
+  method: 'POST',
+  url: '/wallets/open-wallet',
+  payload: { owner: 'ada', note: 'n' },
+  headers: { 'idempotency-key': '"k-1"' },
+} as const
+const deposit = { method: 'POST', url: '/wallets/a/deposits', payload: { amountCents: 5 }, headers: { 'idempotency-key': 'k-1' } } as const
+
+test('a repeated accepted request gets the first answer, byte for byte, and is not checked or appended again', async () => {
+  await using gateway = await gatewayOf()
+  const first = await gateway.server.inject(open)
+  const [entry] = gateway.ports.entries
+  expect(entry?.answer).toEqual({
+    status: 202,
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      location: `/commands/${entry?.envelope.id}`,
+      'retry-after': '1',
+      'twofold-command-id': entry?.envelope.id,
+    },
+    body: first.body,
+  })
+  // The same fields in another order are the same request; both forms of the header are the same key.
+  const again = await gateway.server.inject({
+    ...open,
+    payload: '{"note":"n","owner":"ada"}',
+    headers: { 'idempotency-key': 'k-1', 'content-type': 'application/json' },
+  })
+  expect(first.headers['idempotency-replayed']).toBeUndefined()
+  expect([again.statusCode, again.body, again.headers['location']]).toEqual([202, first.body, first.headers['location']])
+  expect(again.headers).toMatchObject({ 'idempotency-replayed': 'true', 'twofold-command-id': entry?.envelope.id })
+  expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test('the stored answer is what counts, also after the program that made it was replaced', async () => {
+  await using gateway = await gatewayOf()
+  await gateway.server.inject(open)
+  const [[hash, claim] = ['', undefined]] = gateway.ports.claims
+  if (claim?.answer) gateway.ports.claims.set(hash, { ...claim, answer: { ...claim.answer, body: '{"of":"an older program"}' } })
+  expect((await gateway.server.inject(open)).body).toBe('{"of":"an older program"}')
+})
+
+test('two of the same request at once are one command', async () => {
+  await using gateway = await gatewayOf()
+  const answers = await Promise.all([gateway.server.inject(open), gateway.server.inject(open), gateway.server.inject(open)])
+  expect(new Set(answers.map(({ body }) => body)).size).toBe(1)
+  expect(gateway.ports.entries).toHaveLength(1)
+  expect(answers.filter((answer) => answer.headers['idempotency-replayed'] === 'true')).toHaveLength(2)
+})
+
+test('a repeated result request gets the outcome and never reaches the engine', async () => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { body: '{"balanceCents":5}' })
+  const first = await gateway.server.inject(deposit)
+  let calls = 0
+  gateway.ports.direct = {
+    reaches: () => true,
+    call: async () => {
+      calls += 1
+      return { status: 'deferred' }
+    },
+  }
+  const again = await gateway.server.inject(deposit)
+  expect([again.statusCode, again.body, again.headers['etag'], again.headers['twofold-command-id']]).toEqual([
+    200,
+    first.body,
+    first.headers['etag'],
+    first.headers['twofold-command-id'],
+  ])
+  expect(again.headers['idempotency-replayed']).toBe('true')
+  expect([gateway.ports.entries.length, calls]).toEqual([1, 0])
+})
+
+test('a repeated rejection is the same rejection', async () => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) =>
+    gateway.ports.finish(id, { status: 'rejected', code: 'insufficientFunds', body: '{"balanceCents":2}' })
+  const transfer = { ...deposit, url: '/transfers', payload: { from: 'a', to: 'b', amountCents: 5 } }
+  const [first, again] = [await gateway.server.inject(transfer), await gateway.server.inject(transfer)]
+  expect([again.statusCode, again.body]).toEqual([409, first.body])
+})
+
+test('the claim found by the owner is answered by the first command’s outcome', async () => {
+  await using gateway = await gatewayOf()
+  const firstId = gateway.ports.ids.next()
+  gateway.ports.finish(firstId, { body: '{"balanceCents":1}' })
+  gateway.ports.direct = {
+    reaches: () => true,
+    call: async ({ claim }) => ({
+      status: 'claimed',
+      claim: { commandId: firstId, fingerprint: claim?.fingerprint ?? '', answer: undefined },
+    }),
+  }
+  const answer = await gateway.server.inject(deposit)
+  expect([answer.body, answer.headers['twofold-command-id'], answer.headers['idempotency-replayed']]).toEqual([
+    '{"balanceCents":1}',
+    firstId,
+    'true',
+  ])
+})
+
+test('a direct call that took effect after its caller gave up is found by its own claim', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 30 } })
+  gateway.ports.direct = {
+    reaches: () => true,
+    call: ({ id, claim }, signal) =>
+      new Promise((_, reject) =>
+        signal.addEventListener('abort', () => {
+          if (claim) gateway.ports.claims.set(claim.hash, { commandId: id, fingerprint: claim.fingerprint, answer: undefined })
+          gateway.ports.finish(id, { body: '{"balanceCents":1}' })
+          reject(signal.reason as Error)
+        }),
+      ),
+  }
+  const answer = await gateway.server.inject(deposit)
+  expect([answer.statusCode, answer.body, answer.headers['idempotency-replayed']]).toEqual([200, '{"balanceCents":1}', undefined])
+})
+
+test('a replay whose command still runs is 202 under the first id, with a body that derives from it', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20, waitMsMax: 20 } })
+  const first = await gateway.server.inject({ ...open, headers: { ...open.headers, prefer: 'wait=5' } })
+  const again = await gateway.server.inject(open)
+  expect([first.statusCode, again.statusCode]).toEqual([202, 202])
+  expect([again.body, again.headers['location']]).toEqual([first.body, first.headers['location']])
+  expect(again.headers['idempotency-replayed']).toBe('true')
+})
+
+test('an accepted request repeated with a wait is answered by its outcome', async () => {
+  await using gateway = await gatewayOf()
+  const first = await gateway.server.inject(open)
+  gateway.ports.finish(first.headers['twofold-command-id'] as string, {})
+  const again = await gateway.server.inject({ ...open, headers: { ...open.headers, prefer: 'wait=5' } })
+  expect([again.statusCode, again.headers['idempotency-replayed'], again.headers['preference-applied']]).toEqual([204, 'true', 'wait=5'])
+})
+
+test.each([
+  [open, { owner: 'bob', note: 'n' }],
+  [deposit, { amountCents: 6 }],
+])('a key reused for another request is 422: %o', async (request, otherPayload) => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { body: '{}' })
+  await gateway.server.inject(request)
+  for (const other of [{ payload: otherPayload }, { headers: { ...request.headers, 'if-match': '"3"' } }]) {
+    const answer = await gateway.server.inject({ ...request, ...other })
+    expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED'])
+  }
+  expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test('one key of two callers is two keys, as it is for two commands', async () => {
+  let principal: Principal | undefined
+  await using gateway = await gatewayOf({ principal: async () => principal })
+  await gateway.server.inject(open)
+  principal = { subject: 'ada', scopes: [] }
+  await gateway.server.inject(open)
+  principal = { subject: 'anonymous', scopes: [] }
+  await gateway.server.inject(open)
+  await gateway.server.inject({ ...deposit, headers: { ...deposit.headers, prefer: 'respond-async' } })
+  expect(gateway.ports.entries).toHaveLength(4)
+})
+
+test('without a key nothing is claimed or looked up', async () => {
+  await using gateway = await gatewayOf()
+  await gateway.server.inject({ ...open, headers: {} })
+  await gateway.server.inject({ ...open, headers: {} })
+  expect(gateway.ports.entries.map(({ envelope }) => envelope.claim)).toEqual([undefined, undefined])
+  expect(gateway.ports.claimsAskedFor).toEqual([])
+})
+
+test('a key that is none is 400', async () => {
+  await using gateway = await gatewayOf()
+  const answer = await gateway.server.inject({ ...open, headers: { 'idempotency-key': '"a", "b"' } })
+  expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([400, 'INVALID_IDEMPOTENCY_KEY'])
+})

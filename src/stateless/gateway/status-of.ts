@@ -1,0 +1,48 @@
+// Which HTTP status an error is answered with. The one place where codes and statuses meet.
+import type { ErrorCode } from '../../errors.ts'
+
+/**
+ * The status of every code. Codes that belong to the inside of the program or to its start never reach a caller as such;
+ * should one do so, it is a fault of ours: 500.
+ */
+export const statusOf: Readonly<Record<ErrorCode, number>> = {
+  MALFORMED_JSON: 400,
+  BAD_REQUEST: 400,
+  INVALID_IDEMPOTENCY_KEY: 400,
+  INVALID_CONSISTENCY_TOKEN: 400,
+  NOT_FOUND: 404,
+  UNKNOWN_COMMAND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  REJECTED: 409,
+  BODY_TOO_LARGE: 413,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  INVALID_INPUT: 422,
+  INVALID_KEY: 422,
+  IDEMPOTENCY_KEY_REUSED: 422,
+  COMMAND_DEAD: 500,
+  INTERNAL: 500,
+  OVERLOADED: 503,
+  UNAVAILABLE: 503,
+  UNREACHABLE: 503,
+  SHUTTING_DOWN: 503,
+  NOT_CAUGHT_UP: 503,
+  FENCED: 503,
+  CONFLICT: 503,
+  OUTCOME_TIMEOUT: 504,
+  HANDLER_FAILED: 500,
+  HANDLER_MISUSED: 500,
+  INVALID_APP: 500,
+  INVALID_OPTIONS: 500,
+  INVALID_ENVIRONMENT: 500,
+  DATABASE_UNREACHABLE: 503,
+  DATABASE_READ_ONLY: 503,
+  DATABASE_FORBIDDEN: 503,
+  DATABASE_TOO_OLD: 500,
+  SCHEMA_TOO_NEW: 500,
+  APP_MISMATCH: 500,
+  PROJECTION_CHANGED: 500,
+  DATA_FOLDER_IN_USE: 500,
+  DATA_FOLDER_UNUSABLE: 500,
+  EMBEDDED_POSTGRES_FAILED: 500,
+  PORT_TAKEN: 500,
+}
