@@ -12,10 +12,10 @@ import {
   type ParkedCommand,
   type Recovery,
 } from '../../ports/effect-store.ts'
-import type { StoredClaim } from '../../ports/command-log.ts'
-import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { plainArray, textArray } from './array-literal.ts'
+import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { commitStatement } from './commit-statement.ts'
+import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
 export interface EffectStoreOptions {
   readonly url: string
@@ -47,8 +47,9 @@ const LOCK = `${LOAD} for no key update of e`
 const LOCK_FENCES = `select p.partition from unnest($1::int[], $2::bigint[]) t(partition, epoch)
   join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch order by p.partition for share of p`
 
-const OUTCOMES = `select id, service, command, status, code, body, version, partition, event_seq as "eventSeq", finished_at as "finishedAt"
-  from twofold._outcome where id = any($1::uuid[])`
+const OUTCOMES = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
+
+const CLAIMS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
 
 const PARKED = `select seq, partition, envelope, attempts, extract(epoch from due_at) * 1000 as "dueAt", error from twofold._parked`
 
@@ -111,19 +112,14 @@ class PostgresEffectSession implements EffectSession {
 
   async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
     const outcomes = (await run<OutcomeRow>(this.#client, 'twofold_outcomes', OUTCOMES, [plainArray(ids)])).map(storedOutcome)
-    const claimed = await run<{ hash: string; fingerprint: string; commandId: string; answer: string | null }>(
-      this.#client,
-      'twofold_claims',
-      'select hash, fingerprint, command_id as "commandId", answer from twofold._claim where hash = any($1::text[])',
-      [plainArray(claims)],
-    )
+    const claimed = await run<ClaimRow>(this.#client, 'twofold_claims', CLAIMS, [plainArray(claims)])
     const parked = await run<{ id: string }>(this.#client, 'twofold_parked_ids', 'select id from twofold._parked where id = any($1::uuid[])', [plainArray(ids)])
     const waiting = await run<{ seq: string }>(this.#client, 'twofold_waiting', 'select seq from twofold._command where seq = any($1::bigint[])', [
       plainArray(consumed),
     ])
     return {
       outcomes,
-      claims: new Map(claimed.map((row): [string, StoredClaim] => [row.hash, { ...row, answer: row.answer === null ? undefined : JSON.parse(row.answer) }])),
+      claims: new Map(claimed.map((row) => [row.hash, storedClaim(row)])),
       parked: new Set(parked.map((row) => row.id)),
       waiting: new Set(waiting.map((row) => row.seq)),
     }
@@ -195,13 +191,6 @@ async function end(client: pg.Client): Promise<void> {
   const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
   await Promise.race([client.end().catch(() => undefined), moment])
   clearTimeout(timer)
-}
-
-/** `_outcome` as a query returns it: bigints are texts, missing texts are null. */
-type OutcomeRow = Omit<StoredOutcome, 'code' | 'body' | 'version' | 'eventSeq'> & { code: string | null; body: string | null; version: string; eventSeq: string }
-
-function storedOutcome(row: OutcomeRow): StoredOutcome {
-  return { ...row, code: row.code ?? undefined, body: row.body ?? undefined, version: Number(row.version), eventSeq: Number(row.eventSeq) }
 }
 
 interface ParkedRow {

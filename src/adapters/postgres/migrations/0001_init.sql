@@ -39,7 +39,6 @@ create table twofold._command (
   appended_at timestamptz not null default clock_timestamp()
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_limit = 2000);
 create index _command_first_id on twofold._command (first_id);
-alter table twofold._command alter column body set compression lz4;
 
 create table twofold._entity (
   service text not null,
@@ -84,7 +83,13 @@ create table twofold._event (
   at timestamptz not null default clock_timestamp(),
   primary key (partition, seq)
 );
-alter table twofold._event alter column body set compression lz4;
+
+-- lz4 costs a fraction of the default; not every build has it.
+do $$ begin
+  alter table twofold._command alter column body set compression lz4;
+  alter table twofold._event alter column body set compression lz4;
+exception when feature_not_supported then null;
+end $$;
 
 create table twofold._cursor (
   subscriber text primary key,

@@ -1,0 +1,16 @@
+// Claims as rows: the columns, and what becomes of NULL.
+import type { StoredClaim } from '../../ports/command-log.ts'
+
+export const CLAIM_COLUMNS = 'hash, fingerprint, command_id as "commandId", answer'
+
+/** `_claim` as pg returns it. */
+export interface ClaimRow {
+  readonly hash: string
+  readonly fingerprint: string
+  readonly commandId: string
+  readonly answer: string | null
+}
+
+export function storedClaim({ commandId, fingerprint, answer }: ClaimRow): StoredClaim {
+  return { commandId, fingerprint, answer: answer === null ? undefined : JSON.parse(answer) }
+}

@@ -1,0 +1,234 @@
+// The command log in PostgreSQL, with group commit: what arrives while one insert is under way forms the next. No timer waits for more.
+import pg from 'pg'
+import { encodeEnvelope } from '../../contract/envelope.ts'
+import { TwofoldError } from '../../errors.ts'
+import type { Appended, CommandLog, CommandLogFeatures, LogEntry, StoredAnswer, StoredClaim } from '../../ports/command-log.ts'
+import { partitionOf, type SlotMap } from '../../ports/slots.ts'
+import type { Service } from '../../runtime/service.ts'
+import { plainArray, textArray } from './array-literal.ts'
+import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
+import { connectionSettings } from './database.ts'
+import { isDataError, translate } from './pg-errors.ts'
+
+export interface CommandLogOptions {
+  readonly url: string
+  readonly slots: SlotMap
+  readonly signals: { ring(channel: 'command'): void }
+}
+
+/** One insert takes at most so many commands and characters; a single larger command goes alone. */
+const FLUSH_COMMANDS_MAX = 1000
+const FLUSH_CHARACTERS_MAX = 1024 * 1024
+
+/** What may wait for its insert in this process; beyond it callers are refused. */
+const WAITING_COMMANDS_MAX = 100_000
+const WAITING_CHARACTERS_MAX = 64 * 1024 * 1024
+
+interface Waiting {
+  readonly entry: LogEntry
+  readonly partition: number
+  readonly line: string
+  readonly settle: (appended: Appended) => void
+  readonly fail: (error: unknown) => void
+}
+
+// Commands without a claim are packed here: a row per partition.
+const APPEND = `insert into twofold._command (partition, first_id, last_id, count, body)
+  select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::text[])`
+
+// Commands with a claim are packed by the database, because only it knows which claims were won. Claims are inserted in the order of
+// their hashes (the arrays are sorted), so that two flushes with the same keys cannot lock each other out. A claim that names this very
+// command was made by an earlier try of the same call; it counts as won unless the command has been answered since.
+const CLAIM_AND_APPEND = `with wanted as materialized (
+    select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::int[])
+      t(hash, fingerprint, id, answer, partition, line, at)),
+  won as (
+    insert into twofold._claim (hash, fingerprint, command_id, answer)
+      select hash, fingerprint, id, answer from wanted where hash is not null order by hash
+      on conflict do nothing returning hash),
+  mine as materialized (
+    select w.* from wanted w where w.hash is null or w.hash in (select hash from won)
+      or (exists (select 1 from twofold._claim c where c.hash = w.hash and c.command_id = w.id)
+          and not exists (select 1 from twofold._outcome o where o.id = w.id))),
+  appended as (
+    insert into twofold._command (partition, first_id, last_id, count, body)
+      select partition, min(id::text)::uuid, max(id::text)::uuid, count(*), string_agg(line, E'\\n' order by at) from mine group by partition)
+  select id from mine`
+
+const LOSERS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
+
+export class PostgresCommandLog implements CommandLog, Service {
+  readonly name = 'postgres'
+  readonly features: CommandLogFeatures = { order: 'per-key', claimsWithAppend: true }
+  readonly #options: CommandLogOptions
+  #waiting: Waiting[] = []
+  #waitingCharacters = 0
+  #client: pg.Client | undefined
+  #flushing: Promise<void> | undefined
+  #stopped = false
+
+  constructor(options: CommandLogOptions) {
+    this.#options = options
+  }
+
+  start(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** Appends what waits, then closes. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#flushing
+    await this.#client?.end().catch(() => undefined)
+    this.#client = undefined
+  }
+
+  append(entry: LogEntry): Promise<Appended> {
+    return new Promise((resolve, reject) => {
+      const line = encodeEnvelope(entry.envelope)
+      if (this.#stopped) return reject(new TwofoldError('SHUTTING_DOWN', 'this instance is stopping; send the command to another one', { retryAfterSeconds: 1 }))
+      if (this.#waiting.length >= WAITING_COMMANDS_MAX || this.#waitingCharacters + line.length > WAITING_CHARACTERS_MAX) {
+        const message = `${this.#waiting.length} commands wait to be stored by this instance, which is all it takes; try again in a moment`
+        return reject(new TwofoldError('OVERLOADED', message, { retryAfterSeconds: 1 }))
+      }
+      const { service, keys } = entry.envelope
+      const partition = partitionOf(this.#options.slots, service, keys[0] ?? '')
+      this.#waiting.push({ entry, partition, line, settle: resolve, fail: reject })
+      this.#waitingCharacters += line.length
+      this.#flushing ??= this.#flushAll().finally(() => (this.#flushing = undefined))
+    })
+  }
+
+  async #flushAll(): Promise<void> {
+    // Whatever is appended in this turn of the event loop shares the first insert already.
+    await new Promise(setImmediate)
+    while (this.#waiting.length > 0) await this.#flush(this.#take())
+  }
+
+  #take(): Waiting[] {
+    let count = 0
+    let characters = 0
+    for (const { line } of this.#waiting) {
+      if (count >= FLUSH_COMMANDS_MAX || (count > 0 && characters + line.length > FLUSH_CHARACTERS_MAX)) break
+      count += 1
+      characters += line.length
+    }
+    this.#waitingCharacters -= characters
+    return this.#waiting.splice(0, count)
+  }
+
+  /**
+   * Stores a group. When the answer is lost, nobody knows whether it was stored: every caller is told UNAVAILABLE, nothing is tried
+   * again here, and a retry is safe because a keyed one meets its claim and the same id is answered only once.
+   */
+  async #flush(group: readonly Waiting[]): Promise<void> {
+    try {
+      const client = await this.#connected()
+      if (group.some(({ entry }) => entry.envelope.claim !== undefined)) await claimAndAppend(client, group)
+      else {
+        await append(client, group)
+        for (const waiting of group) waiting.settle({ status: 'appended' })
+      }
+      this.#options.signals.ring('command')
+    } catch (error) {
+      if (isDataError(error) && group.length > 1) {
+        const middle = group.length >> 1
+        await this.#flush(group.slice(0, middle))
+        return this.#flush(group.slice(middle))
+      }
+      const failure = translate(error)
+      if (!isDataError(error)) await this.#disconnect()
+      for (const waiting of group) waiting.fail(failure)
+    }
+  }
+
+  async #connected(): Promise<pg.Client> {
+    if (this.#client !== undefined) return this.#client
+    const client = new pg.Client(connectionSettings(this.#options.url, 'twofold log'))
+    client.on('error', () => {
+      if (this.#client === client) this.#client = undefined
+    })
+    await client.connect()
+    this.#client = client
+    return client
+  }
+
+  async #disconnect(): Promise<void> {
+    const client = this.#client
+    this.#client = undefined
+    void client?.end().catch(() => undefined)
+  }
+}
+
+async function append(client: pg.Client, group: readonly Waiting[]): Promise<void> {
+  const rows = [...Map.groupBy(group, (waiting) => waiting.partition)].map(([partition, packed]) => {
+    const ids = packed.map(({ entry }) => entry.envelope.id).toSorted()
+    return { partition, first: ids[0] ?? '', last: ids.at(-1) ?? '', count: packed.length, body: packed.map(({ line }) => line).join('\n') }
+  })
+  await client.query({
+    name: 'twofold_append',
+    text: APPEND,
+    values: [
+      plainArray(rows.map((row) => row.partition)),
+      plainArray(rows.map((row) => row.first)),
+      plainArray(rows.map((row) => row.last)),
+      plainArray(rows.map((row) => row.count)),
+      textArray(rows.map((row) => row.body)),
+    ],
+  })
+}
+
+async function claimAndAppend(client: pg.Client, group: readonly Waiting[]): Promise<void> {
+  const firsts = firstsByHash(group)
+  const wanted = group
+    .map((waiting, at) => ({ ...waiting, at, claim: waiting.entry.envelope.claim }))
+    .filter(({ claim, at }) => claim === undefined || firsts.get(claim.hash) === group[at])
+    .toSorted((a, b) => compare(a.claim?.hash ?? '', b.claim?.hash ?? ''))
+  const { rows } = await client.query<{ id: string }>({
+    name: 'twofold_claim_and_append',
+    text: CLAIM_AND_APPEND,
+    values: [
+      textArray(wanted.map(({ claim }) => claim?.hash)),
+      textArray(wanted.map(({ claim }) => claim?.fingerprint)),
+      plainArray(wanted.map(({ entry }) => entry.envelope.id)),
+      textArray(wanted.map(({ entry }) => encodeAnswer(entry.answer))),
+      plainArray(wanted.map(({ partition }) => partition)),
+      textArray(wanted.map(({ line }) => line)),
+      plainArray(wanted.map(({ at }) => at)),
+    ],
+  })
+  const appended = new Set(rows.map((row) => row.id))
+  const losers = group.filter(({ entry }) => !appended.has(entry.envelope.id))
+  const claims = await readClaims(client, losers)
+  for (const { entry, settle, fail } of group) {
+    const claim = claims.get(entry.envelope.claim?.hash ?? '')
+    if (appended.has(entry.envelope.id)) settle({ status: 'appended' })
+    else if (claim) settle({ status: 'claimed', claim })
+    else fail(new TwofoldError('UNAVAILABLE', 'the Idempotency-Key was given free in this very moment; try again', { retryAfterSeconds: 1 }))
+  }
+}
+
+/** Of several requests with one key in the same group the first one counts; the others find its claim. */
+function firstsByHash(group: readonly Waiting[]): Map<string, Waiting> {
+  const firsts = new Map<string, Waiting>()
+  for (const waiting of group) {
+    const hash = waiting.entry.envelope.claim?.hash
+    if (hash !== undefined && !firsts.has(hash)) firsts.set(hash, waiting)
+  }
+  return firsts
+}
+
+async function readClaims(client: pg.Client, losers: readonly Waiting[]): Promise<Map<string, StoredClaim>> {
+  if (losers.length === 0) return new Map()
+  const hashes = losers.flatMap(({ entry }) => entry.envelope.claim?.hash ?? [])
+  const { rows } = await client.query<ClaimRow>({ name: 'twofold_claims', text: LOSERS, values: [plainArray(hashes)] })
+  return new Map(rows.map((row) => [row.hash, storedClaim(row)]))
+}
+
+function encodeAnswer(answer: StoredAnswer | undefined): string | undefined {
+  return answer && JSON.stringify(answer)
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

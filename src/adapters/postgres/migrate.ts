@@ -1,0 +1,97 @@
+// Brings the schema up to date: numbered .sql files, each applied once, by whichever of many starters comes first.
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import pg from 'pg'
+import { TwofoldError } from '../../errors.ts'
+import type { SlotMap } from '../../ports/slots.ts'
+import { connectionSettings } from './database.ts'
+import { translate } from './pg-errors.ts'
+
+export interface MigrateOptions {
+  /** One database holds one app. */
+  readonly appName: string
+  /** For a new database; an existing one keeps its own. */
+  readonly partitionCount: number
+}
+
+interface Migration {
+  readonly number: number
+  readonly name: string
+  readonly sql: string
+  readonly checksum: string
+}
+
+/** Held for a whole migration, so that starters come one after the other. Any number will do that no one else uses. */
+const LOCK = 7_306_917_001
+
+/**
+ * Applies what is missing and returns the map from slots to partitions.
+ * @throws TwofoldError SCHEMA_TOO_NEW, APP_MISMATCH, DATABASE_FORBIDDEN, UNAVAILABLE
+ */
+export async function migrate(url: string, options: MigrateOptions): Promise<SlotMap> {
+  const migrations = await readMigrations()
+  const client = new pg.Client({ ...connectionSettings(url, 'twofold start'), lock_timeout: 60_000, statement_timeout: 120_000 })
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    await client.query('begin')
+    await client.query('select pg_advisory_xact_lock($1)', [LOCK])
+    await apply(client, migrations)
+    const slots = await prepare(client, options)
+    await client.query('commit')
+    return slots
+  } catch (error) {
+    if ((error as { code?: unknown }).code === '42501') {
+      throw new TwofoldError('DATABASE_FORBIDDEN', `the user of DATABASE_URL may not change the schema "twofold" (${(error as Error).message}): let its owner start first, or grant it`, {
+        cause: error,
+      })
+    }
+    throw translate(error)
+  } finally {
+    await client.end().catch(() => undefined)
+  }
+}
+
+async function apply(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
+  await client.query('create schema if not exists twofold')
+  await client.query(`create table if not exists twofold._migration (
+    number int primary key, name text not null, checksum text not null, at timestamptz not null default clock_timestamp())`)
+  const { rows } = await client.query<{ number: number; name: string }>('select number, name from twofold._migration order by number')
+  const newest = rows.at(-1)
+  const known = migrations.at(-1)?.number ?? 0
+  if (newest !== undefined && newest.number > known) {
+    throw new TwofoldError('SCHEMA_TOO_NEW', `the database is at migration ${newest.number} (${newest.name}), this program knows ${known}: start the newer program that made it`)
+  }
+  const applied = new Set(rows.map((row) => row.number))
+  for (const migration of migrations.filter(({ number }) => !applied.has(number))) {
+    await client.query(migration.sql)
+    await client.query('insert into twofold._migration (number, name, checksum) values ($1, $2, $3)', [migration.number, migration.name, migration.checksum])
+  }
+}
+
+/** Names the app and fills slots and partitions, once; afterwards only reads them. */
+async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOptions): Promise<SlotMap> {
+  const inserted = await client.query('insert into twofold._app (name, partition_count) values ($1, $2) on conflict do nothing', [appName, partitionCount])
+  if (inserted.rowCount === 1) {
+    await client.query('insert into twofold._slot select slot, slot % $1 from generate_series(0, 4095) slot', [partitionCount])
+    await client.query('insert into twofold._partition (partition) select generate_series(0, $1 - 1)', [partitionCount])
+  }
+  const app = await client.query<{ name: string; partition_count: number }>('select name, partition_count from twofold._app')
+  const stored = app.rows[0]
+  if (stored === undefined || stored.name !== appName) {
+    throw new TwofoldError('APP_MISMATCH', `this database belongs to app '${stored?.name}', not to '${appName}': name another database in DATABASE_URL, or another data folder`)
+  }
+  const slots = await client.query<{ partition: number }>('select partition from twofold._slot order by slot')
+  return { partitionCount: stored.partition_count, partitionOf: slots.rows.map((row) => row.partition) }
+}
+
+async function readMigrations(): Promise<Migration[]> {
+  const folder = new URL('migrations/', import.meta.url)
+  const names = (await readdir(folder)).filter((name) => /^\d{4}_.+\.sql$/.test(name)).toSorted()
+  return Promise.all(
+    names.map(async (name) => {
+      const sql = await readFile(new URL(name, folder), 'utf8')
+      return { number: Number(name.slice(0, 4)), name: name.slice(5, -4), sql, checksum: createHash('sha256').update(sql).digest('hex') }
+    }),
+  )
+}

@@ -1,0 +1,187 @@
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
+import { partitionOf } from '../../src/ports/slots.ts'
+import { until } from '../e2e/program.ts'
+import { engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
+
+let bank: EngineDatabase
+
+beforeEach(async () => {
+  bank = await engineDatabase()
+})
+afterEach(() => bank.close())
+afterAll(() => exploding.clear())
+
+const finished = (reply: object): object => ({ status: 'finished', outcome: expect.objectContaining({ status: 'succeeded', body: JSON.stringify(reply) }) })
+
+test('a direct command is stored with its state, outcome and event in one go', async () => {
+  const engine = await bank.engine()
+  const result = await bank.call(engine, 'credit', { account: 'a', amount: 5 })
+  expect(result).toMatchObject({ ...finished({ balance: 5 }), outcome: { version: 1, eventSeq: 1 } })
+  expect([await bank.balances(), await bank.count('outcome'), await bank.count('event')]).toEqual([{ a: 5 }, 1, 1])
+})
+
+test('versions rise by one without gaps, also for many commands of one key in one batch', async () => {
+  const engine = await bank.engine()
+  const results = await Promise.all(Array.from({ length: 500 }, () => bank.call(engine, 'credit', { account: 'a', amount: 1 })))
+  const versions = results.map((result) => (result.status === 'finished' ? result.outcome.version : -1))
+  expect(versions).toEqual(Array.from({ length: 500 }, (_, at) => at + 1))
+  expect(await bank.balances()).toEqual({ a: 500 })
+})
+
+test('a former owner stores nothing: not a change, and not a rejection it decided on a stale state', async () => {
+  const zombie = await bank.engine()
+  await bank.call(zombie, 'credit', { account: 'a', amount: 5 })
+  const successor = await bank.engine()
+  await bank.call(successor, 'credit', { account: 'a', amount: 95 })
+  expect(await bank.call(zombie, 'debit', { account: 'a', amount: 50 })).toEqual({ status: 'deferred' })
+  expect(await bank.call(zombie, 'credit', { account: 'a', amount: 1 })).toEqual({ status: 'deferred' })
+  expect([await bank.balances(), await bank.count('outcome')]).toEqual([{ a: 100 }, 2])
+})
+
+test('a takeover waits for the statement under way, and the statement of a former owner does not pass it', async () => {
+  const zombie = await bank.engine()
+  await bank.call(zombie, 'credit', { account: 'a', amount: 5 })
+  await bank.client.query('begin')
+  await bank.client.query('update twofold._partition set epoch = epoch + 1')
+  const blocked = bank.call(zombie, 'credit', { account: 'a', amount: 1 })
+  const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and application_name = 'twofold engine'`
+  await until('the batch waits for the takeover', async () => (await bank.client.query(waiting)).rowCount === 1)
+  await bank.client.query('commit')
+  expect(await blocked).toEqual({ status: 'deferred' })
+  expect(await bank.balances()).toEqual({ a: 5 })
+})
+
+test('a stale cached version never commits: the batch is run again on what is there', async () => {
+  const engine = await bank.engine()
+  await bank.call(engine, 'credit', { account: 'a', amount: 5 })
+  await bank.client.query(`update twofold._entity set version = 7, state = '{"balance":70}'`)
+  expect(await bank.call(engine, 'credit', { account: 'a', amount: 1 })).toMatchObject({ outcome: { body: '{"balance":71}', version: 8 } })
+})
+
+test('a rejection on a stale cached version is decided again', async () => {
+  const engine = await bank.engine()
+  await bank.call(engine, 'credit', { account: 'a', amount: 5 })
+  await bank.client.query(`update twofold._entity set version = 7, state = '{"balance":70}'`)
+  expect(await bank.call(engine, 'debit', { account: 'a', amount: 50 })).toMatchObject(finished({ balance: 20 }))
+})
+
+test('a command that was carried twice takes effect once, and both are told the same', async () => {
+  const engine = await bank.engine()
+  const id = bank.nextId()
+  const once = await bank.call(engine, 'credit', { account: 'a', amount: 5 }, id)
+  expect(await bank.call(engine, 'credit', { account: 'a', amount: 5 }, id)).toMatchObject(finished({ balance: 5 }))
+  const twins = await Promise.all([1, 2].map(() => bank.call(engine, 'credit', { account: 'b', amount: 5 }, '0190b1d2-7000-7000-8000-ffffffffffff')))
+  expect([once, ...twins]).toEqual([once, twins[1], twins[1]])
+  await bank.append([bank.envelope('credit', { account: 'a', amount: 5 }, id), bank.envelope('credit', { account: 'a', amount: 1 })])
+  engine.inHand(id)
+  await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
+  expect([await bank.balances(), await bank.count('outcome')]).toEqual([{ a: 6, b: 5 }, 3])
+})
+
+test('a direct command never overtakes what the log holds for its key', async () => {
+  const engine = await bank.engine()
+  await bank.append([bank.envelope('credit', { account: 'a', amount: 50 })])
+  expect(await bank.call(engine, 'debit', { account: 'a', amount: 50 })).toMatchObject(finished({ balance: 0 }))
+})
+
+test('commands of the log take effect in their order', async () => {
+  await bank.append(Array.from({ length: 300 }, (_, at) => bank.envelope('credit', { account: `k${at % 7}`, amount: at })))
+  await bank.append([bank.envelope('debit', { account: 'k0', amount: 1 })])
+  await bank.engine()
+  await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
+  const { rows } = await bank.client.query(`select key, array_agg((data ->> 'by')::int order by seq) as amounts from twofold.event group by key`)
+  for (const { key, amounts } of rows) {
+    const number = Number(key.slice(1))
+    const expected = Array.from({ length: 300 }, (_, at) => at).filter((at) => at % 7 === number)
+    expect(amounts).toEqual(number === 0 ? [...expected, -1] : expected)
+  }
+})
+
+test('a handler that throws leaves no trace and does not disturb its neighbours', async () => {
+  exploding.add('bad')
+  const engine = await bank.engine(undefined, { attemptsMax: 2 })
+  const results = await Promise.all([
+    bank.call(engine, 'credit', { account: 'good', amount: 1 }),
+    bank.call(engine, 'explode', { account: 'bad', amount: 0 }),
+    bank.call(engine, 'credit', { account: 'good', amount: 1 }),
+  ])
+  expect(results.map((result) => result.status)).toEqual(['finished', 'held', 'finished'])
+  await until('the failing command is dead', async () => (await bank.count('dead_letter')) === 1)
+  expect(await bank.balances()).toEqual({ good: 2 })
+  const { rows } = await bank.client.query(`select status, body ->> 'message' as message, (body ->> 'attempts')::int as attempts from twofold.outcome where status = 'dead'`)
+  expect(rows).toEqual([{ status: 'dead', message: 'bad explodes', attempts: 2 }])
+})
+
+test('while a command is retried its key waits in order and other keys go on', async () => {
+  exploding.add('stuck')
+  const engine = await bank.engine(undefined, { attemptsMax: 1000 })
+  await bank.append([bank.envelope('explode', { account: 'stuck', amount: 0 }), bank.envelope('credit', { account: 'stuck', amount: 1 })])
+  await until('the key is parked', async () => (await bank.count('parked')) === 2)
+  expect((await bank.call(engine, 'credit', { account: 'stuck', amount: 2 })).status).toBe('held')
+  expect(await bank.call(engine, 'credit', { account: 'free', amount: 1 })).toMatchObject(finished({ balance: 1 }))
+  expect(await bank.count('waiting')).toBe(0)
+  exploding.delete('stuck')
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  expect(await bank.balances()).toEqual({ free: 1, stuck: 1003 })
+  expect(await bank.call(engine, 'credit', { account: 'stuck', amount: 1 })).toMatchObject(finished({ balance: 1004 }))
+})
+
+test('a parked key is taken up again by the next owner', async () => {
+  exploding.add('stuck')
+  const first = await bank.engine(undefined, { attemptsMax: 1000 })
+  await bank.append([bank.envelope('explode', { account: 'stuck', amount: 0 }), bank.envelope('credit', { account: 'stuck', amount: 1 })])
+  await until('the key is parked', async () => (await bank.count('parked')) === 2)
+  await first.stop()
+  exploding.delete('stuck')
+  await bank.engine()
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  expect(await bank.balances()).toEqual({ stuck: 1001 })
+})
+
+test('two keys with two owners change together, without deadlock and without losing money', { timeout: 60_000 }, async () => {
+  const half = bank.partitions.length / 2
+  const engines = [await bank.engine(bank.partitions.slice(0, half)), await bank.engine(bank.partitions.slice(half))]
+  const accounts = Array.from({ length: 10 }, (_, at) => `account-${at}`)
+  const ownerOf = (account: string): (typeof engines)[number] => {
+    const owner = engines[partitionOf(bank.slots, 'bank', account) < half ? 0 : 1]
+    if (owner === undefined) throw new Error('no owner')
+    return owner
+  }
+  await Promise.all(accounts.map((account) => bank.call(ownerOf(account), 'credit', { account, amount: 100 })))
+  const results = await Promise.all(
+    Array.from({ length: 600 }, async (_, at) => {
+      const [from, to] = [accounts[(at * 7) % 10] ?? '', accounts[(at * 3 + 1) % 10] ?? '']
+      return bank.call(ownerOf(from), 'move', { from, to, amount: 1 + (at % 30) })
+    }),
+  )
+  expect(results.every((result) => result.status === 'finished')).toBe(true)
+  const balances = Object.values(await bank.balances())
+  expect(balances.reduce((sum, amount) => sum + amount, 0)).toBe(1000)
+  expect(Math.min(...balances)).toBeGreaterThanOrEqual(0)
+})
+
+test('a connection that is cut in the middle of the work costs nothing', { timeout: 30_000 }, async () => {
+  const engine = await bank.engine()
+  const cut = `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'twofold engine'`
+  const ids = Array.from({ length: 400 }, () => bank.nextId())
+  const calls = ids.map(async (id, at) => {
+    if (at % 100 === 50) await bank.client.query(cut)
+    return bank.call(engine, 'credit', { account: `k${at % 5}`, amount: 1 }, id)
+  })
+  const results = await Promise.all(calls)
+  // What was sent back has to come again through the log, under the same id.
+  const deferred = ids.filter((_, at) => results[at]?.status === 'deferred')
+  await bank.append(deferred.map((id) => bank.envelope('credit', { account: `k${ids.indexOf(id) % 5}`, amount: 1 }, id)))
+  await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
+  const balances = Object.values(await bank.balances())
+  expect([balances.reduce((sum, amount) => sum + amount, 0), await bank.count('outcome')]).toEqual([400, 400])
+})
+
+test('once its own clock says that the lease may have ended, an engine submits nothing', async () => {
+  let mayWrite = true
+  const engine = await bank.engine(undefined, { mayWrite: () => mayWrite })
+  await bank.call(engine, 'credit', { account: 'a', amount: 5 })
+  mayWrite = false
+  expect(await bank.call(engine, 'credit', { account: 'a', amount: 1 })).toEqual({ status: 'deferred' })
+  expect(await bank.balances()).toEqual({ a: 5 })
+})
