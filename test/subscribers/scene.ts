@@ -12,7 +12,7 @@ import { event } from '../../src/contract/event.ts'
 import { encodeEvent, type EventRecord } from '../../src/ports/event-log.ts'
 import type { Logger } from '../../src/runtime/logger.ts'
 import type { Service } from '../../src/runtime/service.ts'
-import { testDatabase } from './fresh-database.ts'
+import { testDatabase } from '../support/database.ts'
 
 /** More than a reactor handles at once. */
 export const PARTITIONS = 12
