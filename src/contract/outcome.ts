@@ -6,6 +6,8 @@ export interface Succeeded<Reply> {
   readonly reply: Reply
   readonly version: number
   readonly commandId: string
+  /** Give it to a query as `after` to see what this command did. */
+  readonly consistencyToken?: string
 }
 
 /** The business said no, in a way the contract names. Nothing changed. */
@@ -15,6 +17,7 @@ export type Rejected<Rejections> = {
     readonly code: Code
     readonly data: Rejections[Code]
     readonly commandId: string
+    readonly consistencyToken?: string
   }
 }[keyof Rejections & string]
 

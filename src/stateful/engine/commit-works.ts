@@ -2,7 +2,8 @@
 // forget what was cached, and run what is left again.
 import type { AnyEntity } from '../../contract/entity.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
-import { BatchAborted, type EffectSession, type LoadedEntity } from '../../ports/effect-store.ts'
+import { BatchAborted, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { Cell, Cells, cellKey } from './cells.ts'
 import type { HeldPartitions } from './held-partitions.ts'
@@ -170,20 +171,30 @@ export class Committer {
     const recovery = await session.recover(ids, hashes, piece.consumed)
     await this.#markShared(session, seen)
     const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
-    const works = piece.works.filter((work) => {
-      const { id, claim } = work.envelope
-      const outcome = outcomes.get(id)
-      if (outcome) settle(work, { status: 'finished', outcome })
-      if (outcome) return work.origin.from === 'parked'
-      const claimed = claim && work.origin.from === 'direct' ? recovery.claims.get(claim.hash) : undefined
-      if (claimed && claimed.commandId !== id) settle(work, { status: 'claimed', claim: claimed })
-      if (claimed && claimed.commandId !== id) return false
-      if (work.origin.from !== 'parked' && recovery.parked.has(id)) settle(work, { status: 'held' })
-      return work.origin.from === 'parked' ? recovery.parked.has(id) : !recovery.parked.has(id)
-    })
+    const works = piece.works.flatMap((work) => this.#afterRefusal(work, recovery, outcomes.get(work.envelope.id)))
     const consumed = piece.consumed.filter((row) => recovery.waiting.has(row))
     const left = works.filter((work) => work.origin.from !== 'log' || recovery.waiting.has(work.origin.row) || !piece.consumed.includes(work.origin.row))
     return splitPieces(left, consumed, (work) => this.#isCross(work))
+  }
+
+  /** What is still to be done about one command, and answers its caller if nothing is. */
+  #afterRefusal(work: Work, recovery: Recovery, outcome: StoredOutcome | undefined): Work[] {
+    const { envelope, origin } = work
+    if (outcome) settle(work, { status: 'finished', outcome })
+    if (outcome) return []
+    const parked = recovery.parked.has(envelope.id)
+    if (origin.from === 'parked') return parked ? [work] : []
+    if (parked) settle(work, { status: 'held' })
+    if (parked) return []
+    const claim = envelope.claim && origin.from === 'direct' ? recovery.claims.get(envelope.claim.hash) : undefined
+    if (claim === undefined) return [work]
+    if (claim.commandId !== envelope.id) {
+      settle(work, { status: 'claimed', claim })
+      return []
+    }
+    // Its caller has stopped waiting and appended it, and the append made the claim: it is ours, and must not be made again.
+    const { claim: _made, ...unclaimed } = envelope
+    return [{ ...work, envelope: unclaimed }]
   }
 
   /** Keys whose version moved under our feet are written by somebody else too: for a while they are locked before they are read. */

@@ -1,0 +1,156 @@
+// Everything of one process that is not HTTP: connections, membership, engine, subscribers, in the order in which they start.
+import { randomUUID } from 'node:crypto'
+import { PostgresCommandIds } from '../adapters/postgres/command-ids.ts'
+import { PostgresCommandLog } from '../adapters/postgres/command-log.ts'
+import { PostgresDatabase } from '../adapters/postgres/database.ts'
+import { PostgresEffectStore } from '../adapters/postgres/effect-store.ts'
+import { PostgresEntities } from '../adapters/postgres/entities.ts'
+import { PostgresEventLog } from '../adapters/postgres/event-log.ts'
+import { Housekeeping } from '../adapters/postgres/housekeeping.ts'
+import { PostgresInstances } from '../adapters/postgres/instances.ts'
+import { migrate } from '../adapters/postgres/migrate.ts'
+import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
+import { preflight } from '../adapters/postgres/preflight.ts'
+import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
+import { Signals } from '../adapters/postgres/signals.ts'
+import type { Logger } from '../runtime/logger.ts'
+import { Membership } from '../runtime/membership.ts'
+import { startAll, stopAll, type Service } from '../runtime/service.ts'
+import { Engine } from '../stateful/engine/engine.ts'
+import { Ownership } from '../stateful/partition/ownership.ts'
+import type { GatewayPorts } from '../stateless/gateway/options.ts'
+import { runProjection } from '../subscribers/run-projection.ts'
+import { runReactor } from '../subscribers/run-reactor.ts'
+import type { App } from './define-app.ts'
+import type { ResolvedOptions } from './options.ts'
+
+/** What the gateway needs of a started backend, and how to stop it. */
+export interface Backend {
+  readonly ports: GatewayPorts
+  stop(): Promise<void>
+}
+
+/** Connects to `url`, brings its schema up to date and starts what the roles ask for. @throws TwofoldError, see `preflight` and `migrate` */
+export async function startBackend(app: App, url: string, options: ResolvedOptions, log: Logger): Promise<Backend> {
+  await preflight(url)
+  const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount })
+  const database = new PostgresDatabase({ url, applicationName: 'twofold', log, idleInTransactionMs: Math.floor(options.leaseMs / 2) })
+  const instanceId = randomUUID()
+  const ids = new PostgresCommandIds({ database })
+  const signals: Signals = new Signals({ url, log, hasPeers: () => members.membership.hasPeers() })
+  const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
+  const instances = new PostgresInstances(database, signals)
+  const store = new PostgresEffectStore({
+    url,
+    applicationName: 'twofold engine',
+    leaseMs: options.leaseMs,
+    onCommitted: (stored) => {
+      if (stored.outcomes) signals.ring('outcome')
+      if (stored.events) signals.ring('event')
+    },
+  })
+  const members = membersOf({ app, options, log, store, slots, instances, instanceId, signals, now: () => ids.now() })
+  const commandLog = new PostgresCommandLog({ url, slots, signals })
+  const runtime = { log: events, logger: log }
+  const subscribers = options.roles.includes('subscribers')
+    ? [...app.projections.map((each) => runProjection(each, runtime)), ...app.reactors.map((each) => runReactor(each, runtime))]
+    : []
+  const services: Service[] = [ids, new Housekeeping({ database, log, now: () => ids.now() }), signals, commandLog, members, ...subscribers]
+  try {
+    await startAll([...services, readModels(app, events)])
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  return {
+    ports: {
+      log: commandLog,
+      direct: members.engine,
+      outcomes: new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false }),
+      entities: new PostgresEntities(database),
+      database,
+      ids,
+      progress: new PostgresProjectionProgress({ database, signals, projections: projectionsByService(app) }),
+    },
+    stop: () => stopAll(services).finally(() => database.close()),
+  }
+}
+
+interface Members extends Service {
+  readonly membership: Membership
+  readonly engine: Engine | undefined
+}
+
+interface MembersOptions {
+  readonly app: App
+  readonly options: ResolvedOptions
+  readonly log: Logger
+  readonly store: PostgresEffectStore
+  readonly slots: Awaited<ReturnType<typeof migrate>>
+  readonly instances: PostgresInstances
+  readonly instanceId: string
+  readonly signals: Signals
+  readonly now: () => number
+}
+
+/** Membership and, for the stateful role, the engine with its partitions. The engine starts first and stops first. */
+function membersOf({ app, options, log, store, slots, instances, instanceId, signals, now }: MembersOptions): Members {
+  const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log }
+  if (!options.roles.includes('stateful')) {
+    const membership = new Membership(shared)
+    return { membership, engine: undefined, start: () => membership.start(), stop: () => membership.stop() }
+  }
+  const engine: Engine = new Engine({
+    sides: app.stateful,
+    store,
+    slots,
+    log,
+    now,
+    mayWrite: () => membership.mayWrite(),
+    fenced: (partitions) => {
+      ownership.fenced(partitions)
+      membership.lookNow()
+    },
+    onAppended: (wake) => signals.listen('command', wake),
+  })
+  const ownership = new Ownership({
+    instances,
+    id: instanceId,
+    log,
+    adopt: (rows) => engine.adopt(rows),
+    drop: (partitions) => engine.drop(partitions),
+  })
+  const membership: Membership = new Membership({
+    ...shared,
+    healthy: () => engine.busyMs() < options.leaseMs,
+    onLook: (cluster) => ownership.balance(cluster),
+    onLost: () => ownership.lost(),
+  })
+  return {
+    membership,
+    engine,
+    start: () => startAll([engine, membership]),
+    async stop() {
+      await engine.stop()
+      await membership.stop()
+    },
+  }
+}
+
+/** Registers read models in every role: a query may come before the first process with the subscribers' role. */
+function readModels(app: App, events: PostgresEventLog): Service {
+  return {
+    async start() {
+      for (const { name, start, tables } of app.projections) await events.register(name, { start, tables })
+    },
+    stop: () => Promise.resolve(),
+  }
+}
+
+function projectionsByService(app: App): Map<string, string[]> {
+  const names = new Map<string, string[]>()
+  for (const { name, from } of app.projections) {
+    for (const contract of Object.values(from)) names.set(contract.name, [...(names.get(contract.name) ?? []), name])
+  }
+  return names
+}

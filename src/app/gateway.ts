@@ -1,0 +1,34 @@
+// An app inside somebody else's Fastify server: `server.register(gateway, { app: shop, prefix: '/api' })`.
+import type { FastifyInstance } from 'fastify'
+import { pino } from 'pino'
+import { openapiDocument } from '../documents/openapi.ts'
+import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
+import { startBackend } from './backend.ts'
+import { openDatabaseSource } from './database-source.ts'
+import type { App } from './define-app.ts'
+import { resolveOptions, type StartOptions } from './options.ts'
+
+/** Options of the plugin: those of `start` (host and port are the host's), and the app. */
+export interface GatewayPluginOptions extends Omit<StartOptions, 'host' | 'port'> {
+  readonly app: App
+}
+
+/**
+ * A Fastify plugin that starts the app with the server and stops it with it. Its routes, body parser and error handler stay inside its
+ * scope; the host's are not touched.
+ */
+export async function gateway(server: FastifyInstance, { app, ...options }: GatewayPluginOptions): Promise<void> {
+  const resolved = resolveOptions(options)
+  const log = pino({ level: resolved.logLevel, base: { app: app.name } }, pino.destination({ dest: 2, sync: true }))
+  const source = await openDatabaseSource(resolved, (line) => log.info({}, line))
+  const backend = await startBackend(app, source.url, resolved, log).catch(async (error: unknown) => {
+    await source.stop()
+    throw error
+  })
+  server.addHook('onClose', async () => {
+    await backend.stop()
+    await source.stop()
+  })
+  const openapi = (): object => openapiDocument({ title: app.name, version: '1', contracts: app.contracts })
+  await server.register(gatewayPlugin({ contracts: app.contracts, sides: app.stateless, ports: backend.ports, openapi }))
+}

@@ -1,0 +1,99 @@
+// Starts an app in this process: the database, what the roles ask for, and an HTTP server. Touches neither environment nor signals.
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { pino } from 'pino'
+import { openapiDocument } from '../documents/openapi.ts'
+import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
+import { gatewayServerOptions } from '../stateless/gateway/server-options.ts'
+import { startBackend, type Backend } from './backend.ts'
+import { openDatabaseSource } from './database-source.ts'
+import type { App } from './define-app.ts'
+import { addHealthRoutes } from './health.ts'
+import { listen } from './listen.ts'
+import { resolveOptions, type ResolvedOptions, type Role, type StartOptions } from './options.ts'
+
+/** An app that runs. Disposing stops it. */
+export interface RunningApp {
+  /** Where it listens, such as `http://127.0.0.1:3000`. */
+  readonly url: string
+  /** Port 3000 was taken, so it listens on a later one. */
+  readonly moved: boolean
+  readonly roles: readonly Role[]
+  /** The data folder, or the server's address without its password. */
+  readonly database: string
+  /**
+   * Not ready any more → requests in hand are finished, waiting ones answered 202 → the engine finishes its batch and gives its
+   * partitions back → connections closed. A second call waits for the first.
+   */
+  stop(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Starts an app. With `url` it uses that PostgreSQL server, otherwise an embedded one in `dataDir`.
+ * @throws TwofoldError with one sentence that says what to do: INVALID_OPTIONS, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN,
+ * DATABASE_READ_ONLY, DATABASE_TOO_OLD, SCHEMA_TOO_NEW, APP_MISMATCH, PROJECTION_CHANGED, DATA_FOLDER_UNUSABLE, DATA_FOLDER_IN_USE,
+ * EMBEDDED_POSTGRES_FAILED, PORT_TAKEN.
+ */
+export async function start(app: App, options: StartOptions & { progress?: (line: string) => void } = {}): Promise<RunningApp> {
+  const resolved = resolveOptions(options)
+  const log = pino({ level: resolved.logLevel, base: { app: app.name } }, pino.destination({ dest: 2, sync: true }))
+  const stopping = new AbortController()
+  const server = newServer(log)
+  const source = await openDatabaseSource(resolved, options.progress ?? (() => undefined))
+  const undo: (() => Promise<void>)[] = [() => source.stop()]
+  try {
+    const backend = await startBackend(app, source.url, resolved, log)
+    undo.push(() => backend.stop())
+    let ready = false
+    addHealthRoutes(server, () => (stopping.signal.aborted ? 'stopping' : ready ? undefined : 'starting'))
+    await addGateway(server, app, resolved, backend, stopping.signal)
+    const { url, moved } = await listen(server, resolved.host, resolved.port)
+    undo.push(() => closeServer(server))
+    ready = true
+    log.info({ url, roles: resolved.roles }, 'started')
+    let stopped: Promise<void> | undefined
+    const stop = (): Promise<void> => {
+      stopping.abort()
+      stopped ??= undoAll(undo)
+      return stopped
+    }
+    return { url, moved, roles: resolved.roles, database: source.shown, stop, [Symbol.asyncDispose]: stop }
+  } catch (error) {
+    await server.close()
+    await undoAll(undo).catch(() => undefined)
+    throw error
+  }
+}
+
+/** Requests are not logged one by one; headers and requests that never end are cut. */
+function newServer(log: FastifyBaseLogger): FastifyInstance {
+  return fastify({ ...gatewayServerOptions(), loggerInstance: log, disableRequestLogging: true, forceCloseConnections: 'idle', requestTimeout: 30_000 })
+}
+
+async function addGateway(server: FastifyInstance, app: App, options: ResolvedOptions, backend: Backend, stopping: AbortSignal): Promise<void> {
+  const serves = options.roles.includes('stateless')
+  await server.register(
+    gatewayPlugin({
+      contracts: serves ? app.contracts : [],
+      sides: serves ? app.stateless : [],
+      ports: backend.ports,
+      accepting: () => !stopping.aborted,
+      stopping,
+      unknownPaths: true,
+      ...(serves ? { openapi: () => openapiDocument({ title: app.name, version: '1', contracts: app.contracts }) } : {}),
+    }),
+  )
+}
+
+/** Requests in hand get two seconds; connections that are still open then are cut. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const overdue = setTimeout(() => server.server.closeAllConnections(), 2000)
+  await server.close().finally(() => clearTimeout(overdue))
+}
+
+/** In reverse order, all of them, then the first failure. */
+async function undoAll(undo: (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = []
+  for (const step of undo.splice(0).toReversed()) await step().catch((failure: unknown) => failures.push(failure))
+  if (failures.length > 0) throw failures[0]
+}

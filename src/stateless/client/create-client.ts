@@ -1,0 +1,166 @@
+// Typed callers from a contract. A rejection is a value, because the business expects it; what nobody expects is thrown.
+import { randomUUID } from 'node:crypto'
+import type { AnyCommand } from '../../contract/command.ts'
+import type { AnyContract } from '../../contract/define-contract.ts'
+import type { Outcome, Succeeded } from '../../contract/outcome.ts'
+import type { AnyQuery } from '../../contract/query.ts'
+import { fillRoute, routeOf } from '../../contract/route.ts'
+import { TwofoldError } from '../../errors.ts'
+import type { Accepted, CallOptions, Client, QueryOptions, WaitOptions } from './calls.ts'
+import { errorOf, httpCall, type Answer, type HttpOptions } from './http-call.ts'
+
+export interface ClientOptions {
+  /** Where the service is, with the prefix it is mounted under: `https://shop.example/api`. */
+  readonly url: string
+  /** Sent with every request, such as `authorization`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** How often a request is tried again after a network failure, 429, 502, 503 or 504; with the same Idempotency-Key. Default 3. */
+  readonly retries?: number | undefined
+  /** Default: the platform's. */
+  readonly fetch?: typeof fetch | undefined
+}
+
+type AnyOutcome = Outcome<unknown, Record<string, unknown>>
+
+const TIMEOUT_MS = 30_000
+
+/** The longest a server is asked to hold one request open, in seconds. */
+const WAIT_SECONDS_MAX = 30
+
+/**
+ * Makes a function for every command and query of a contract.
+ * @throws TwofoldError from the calls: the server's code, or UNREACHABLE, OUTCOME_TIMEOUT (names the command's id), COMMAND_DEAD.
+ */
+export function createClient<C extends AnyContract>(contract: C, options: ClientOptions): Client<C> {
+  const caller = new Caller(options)
+  const commands = Object.values(contract.commands).map((command) => [
+    command.name,
+    (input: Record<string, unknown>, call?: CallOptions) => caller.send(command, input, call ?? {}),
+  ])
+  const queries = Object.values(contract.queries).map((query) => [
+    query.name,
+    (input: Record<string, unknown>, call?: QueryOptions) => caller.ask(query, input, call ?? {}),
+  ])
+  return Object.fromEntries([...commands, ...queries]) as Client<C>
+}
+
+/** The reply, or a throw: for scripts and tests, where a rejection is a mistake. @throws TwofoldError REJECTED */
+export function unwrap<Reply>(outcome: Succeeded<Reply> | { readonly status: 'rejected'; readonly code: string; readonly data: unknown; readonly commandId: string }): Reply {
+  if (outcome.status === 'succeeded') return outcome.reply
+  throw new TwofoldError('REJECTED', `the command was rejected: ${outcome.code}`, { problem: outcome.data, commandId: outcome.commandId })
+}
+
+class Caller {
+  readonly #url: string
+  readonly #headers: Readonly<Record<string, string>>
+  readonly #http: HttpOptions
+
+  constructor({ url, headers, retries, fetch: given }: ClientOptions) {
+    this.#url = url.replace(/\/+$/, '')
+    this.#headers = headers ?? {}
+    this.#http = { fetch: given ?? fetch, retries: retries ?? 3 }
+  }
+
+  async send(command: AnyCommand, input: Record<string, unknown>, options: CallOptions): Promise<AnyOutcome | Accepted<unknown, unknown, Record<string, unknown>>> {
+    const respond = options.respond ?? command.respond
+    const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
+    const endsAt = performance.now() + timeoutMs
+    const { path, rest } = fillRoute(routeOf(command), input)
+    const headers: Record<string, string> = {
+      'idempotency-key': `"${options.idempotencyKey ?? randomUUID()}"`,
+      prefer: respond === 'accepted' ? 'respond-async' : `wait=${waitSeconds(timeoutMs)}`,
+    }
+    if (options.ifMatch !== undefined) headers['if-match'] = `"${options.ifMatch}"`
+    const body = Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined
+    const answer = await this.#call(routeOf(command).method, path, { headers, body, timeoutMs, signal: options.signal })
+    const commandId = answer.headers.get('twofold-command-id') ?? ''
+    if (answer.status === 202 && respond === 'accepted') {
+      return { status: 'accepted', commandId, optimistic: answer.body, outcome: (wait = {}) => this.#outcome(commandId, wait) }
+    }
+    if (answer.status === 202) return this.#outcome(commandId, { timeoutMs: endsAt - performance.now(), signal: options.signal })
+    return immediateOutcome(command, commandId, answer)
+  }
+
+  async ask(query: AnyQuery, input: Record<string, unknown>, options: QueryOptions): Promise<unknown> {
+    const { path, rest } = fillRoute(routeOf(query), input)
+    const search = new URLSearchParams()
+    for (const [name, value] of Object.entries(rest)) {
+      for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))
+    }
+    const headers: Record<string, string> = options.after === undefined ? {} : { 'twofold-consistency-token': options.after }
+    const answer = await this.#call('GET', search.size > 0 ? `${path}?${search}` : path, { headers, ...options })
+    if (answer.status !== 200) throw errorOf(answer)
+    return answer.body
+  }
+
+  /** Asks for the outcome until it is there or the time is over; each request waits at the server. */
+  async #outcome(commandId: string, { timeoutMs = TIMEOUT_MS, signal }: WaitOptions): Promise<AnyOutcome> {
+    const endsAt = performance.now() + timeoutMs
+    while (performance.now() < endsAt) {
+      const leftMs = endsAt - performance.now()
+      const path = `/commands/${commandId}?wait=${waitSeconds(leftMs)}`
+      const answer = await this.#call('GET', path, { headers: {}, timeoutMs: leftMs, signal }).catch((error: unknown) => {
+        if (error instanceof TwofoldError && error.code === 'OUTCOME_TIMEOUT') return undefined
+        throw error
+      })
+      if (answer !== undefined && answer.status !== 200) throw errorOf(answer)
+      const outcome = answer && finalOutcome(commandId, answer.body as StatusDocument)
+      if (outcome !== undefined) return outcome
+    }
+    throw new TwofoldError('OUTCOME_TIMEOUT', `command ${commandId} has no outcome after ${Math.round(timeoutMs)} ms; it goes on, ask GET /commands/${commandId}`, { commandId })
+  }
+
+  async #call(
+    method: string,
+    path: string,
+    given: { headers: Record<string, string>; body?: string | undefined; timeoutMs?: number | undefined; signal?: AbortSignal | undefined },
+  ): Promise<Answer> {
+    const timeoutMs = given.timeoutMs ?? TIMEOUT_MS
+    // The server's own wait ends first; the second on top is for the way.
+    const timeout = AbortSignal.timeout(Math.max(1, Math.round(timeoutMs)) + 1000)
+    const signal = given.signal ? AbortSignal.any([given.signal, timeout]) : timeout
+    const headers = { ...this.#headers, ...given.headers, ...(given.body === undefined ? {} : { 'content-type': 'application/json' }) }
+    try {
+      return await httpCall({ method, url: this.#url + path, headers, body: given.body, signal }, this.#http)
+    } catch (error) {
+      if (!timeout.aborted || given.signal?.aborted) throw error
+      throw new TwofoldError('OUTCOME_TIMEOUT', `${method} ${path} had no answer after ${Math.round(timeoutMs)} ms`, { cause: error })
+    }
+  }
+}
+
+/** `GET /commands/{id}`. */
+interface StatusDocument {
+  readonly status: 'queued' | 'running' | 'succeeded' | 'rejected' | 'dead'
+  readonly reply?: unknown
+  readonly rejection?: { readonly code: string; readonly data?: unknown }
+  readonly version?: number
+  readonly consistencyToken?: string
+}
+
+function finalOutcome(commandId: string, document: StatusDocument): AnyOutcome | undefined {
+  const { status, reply, rejection, version, consistencyToken } = document
+  const token = consistencyToken === undefined ? {} : { consistencyToken }
+  if (status === 'succeeded') return { status, reply, version: version ?? 0, commandId, ...token }
+  if (status === 'rejected') return { status, code: rejection?.code ?? '', data: rejection?.data, commandId, ...token }
+  if (status === 'dead') throw new TwofoldError('COMMAND_DEAD', `command ${commandId} has failed for good; an operator decides what becomes of it`, { commandId, problem: document })
+  return undefined
+}
+
+function immediateOutcome(command: AnyCommand, commandId: string, answer: Answer): AnyOutcome {
+  const consistencyToken = answer.headers.get('twofold-consistency-token')
+  const token = consistencyToken === null ? {} : { consistencyToken }
+  if (answer.status === 200 || answer.status === 204) {
+    const version = Number(answer.headers.get('etag')?.replaceAll('"', '') ?? 0)
+    return { status: 'succeeded', reply: answer.body, version, commandId, ...token }
+  }
+  const problem = answer.body as { readonly code?: string; readonly data?: unknown } | undefined
+  if (problem?.code !== undefined && problem.code in command.rejections) {
+    return { status: 'rejected', code: problem.code, data: problem.data, commandId, ...token }
+  }
+  throw errorOf(answer)
+}
+
+function waitSeconds(leftMs: number): number {
+  return Math.max(1, Math.min(WAIT_SECONDS_MAX, Math.floor(leftMs / 1000)))
+}
