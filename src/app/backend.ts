@@ -72,7 +72,13 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
       ids,
       progress: new PostgresProjectionProgress({ database, signals, projections: projectionsByService(app) }),
     },
-    stop: () => stopAll(services).finally(() => database.close()),
+    async stop() {
+      try {
+        await stopAll(services)
+      } finally {
+        await database.close()
+      }
+    },
   }
 }
 

@@ -10,7 +10,10 @@ export interface DatabaseSource {
 }
 
 /** Opens what `url` or `dataDir` names. @throws TwofoldError DATA_FOLDER_IN_USE, DATA_FOLDER_UNUSABLE, EMBEDDED_POSTGRES_FAILED */
-export async function openDatabaseSource(options: Pick<ResolvedOptions, 'url' | 'dataDir'>, progress: (line: string) => void): Promise<DatabaseSource> {
+export async function openDatabaseSource(
+  options: Pick<ResolvedOptions, 'url' | 'dataDir'>,
+  progress: (line: string) => void,
+): Promise<DatabaseSource> {
   if (options.url !== undefined) return { url: options.url, shown: withoutPassword(options.url), stop: () => Promise.resolve() }
   const embedded = await startEmbeddedPostgres({ dataDir: options.dataDir, log: progress })
   return { url: embedded.url, shown: `${options.dataDir} (embedded PostgreSQL, port ${embedded.port})`, stop: () => embedded.stop() }

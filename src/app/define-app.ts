@@ -59,7 +59,9 @@ function faultsOf(app: App): string[] {
     ...twice(app.contracts.map((contract) => contract.name)).map((name) => `there are two contracts named '${name}'`),
     ...twice(app.stateful.map((side) => side.contract.name)).map((name) => `service '${name}' has two stateful sides`),
     ...twice(app.stateless.map((side) => side.contract.name)).map((name) => `service '${name}' has two stateless sides`),
-    ...twice([...app.projections, ...app.reactors].map((subscriber) => subscriber.name)).map((name) => `there are two subscribers named '${name}'`),
+    ...twice([...app.projections, ...app.reactors].map((subscriber) => subscriber.name)).map(
+      (name) => `there are two subscribers named '${name}'`,
+    ),
     ...app.contracts.flatMap((contract) => sideFaults(app, contract)),
     ...routeFaults(app.contracts),
     ...[...app.projections, ...app.reactors].flatMap((subscriber) => sourceFaults(app, subscriber)),
@@ -74,10 +76,12 @@ function sideFaults(app: App, contract: AnyContract): string[] {
   for (const name of Object.keys(contract.commands)) {
     if (stateful && typeof stateful.handlers[name] !== 'function') faults.push(`command ${contract.name}.${name} has no handler`)
     const needsAnswer = contract.commands[name]?.optimistic !== undefined
-    if (needsAnswer && !stateless?.spec.optimistic?.[name]) faults.push(`command ${contract.name}.${name} declares an optimistic answer that nobody makes`)
+    if (needsAnswer && !stateless?.spec.optimistic?.[name])
+      faults.push(`command ${contract.name}.${name} declares an optimistic answer that nobody makes`)
   }
   for (const name of Object.keys(contract.queries)) {
-    if (!stateless?.spec.queries?.[name]) faults.push(`query ${contract.name}.${name} has no handler: add it to stateless(${contract.name}, …)`)
+    if (!stateless?.spec.queries?.[name])
+      faults.push(`query ${contract.name}.${name} has no handler: add it to stateless(${contract.name}, …)`)
   }
   return faults
 }

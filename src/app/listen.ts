@@ -26,16 +26,23 @@ export async function listen(server: FastifyInstance, host: string, port: number
       const { code } = error as NodeJS.ErrnoException
       if (code === 'EADDRINUSE' || code === 'EACCES') continue
       if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-        throw new TwofoldError('INVALID_OPTIONS', `cannot listen on '${host}': it is not an address of this machine; set HOST to one that is, such as 127.0.0.1 or 0.0.0.0`, {
-          cause: error,
-        })
+        throw new TwofoldError(
+          'INVALID_OPTIONS',
+          `cannot listen on '${host}': it is not an address of this machine; set HOST to one that is, such as 127.0.0.1 or 0.0.0.0`,
+          {
+            cause: error,
+          },
+        )
       }
       throw error
     }
   }
   const last = (port ?? PORT_DEFAULT) + tries - 1
   const what = tries === 1 ? `port ${last} on ${host} is taken` : `ports ${PORT_DEFAULT} to ${last} on ${host} are taken`
-  throw new TwofoldError('PORT_TAKEN', `${what} or not allowed: stop the program that listens there, or set PORT to another one (0 takes any free one)`)
+  throw new TwofoldError(
+    'PORT_TAKEN',
+    `${what} or not allowed: stop the program that listens there, or set PORT to another one (0 takes any free one)`,
+  )
 }
 
 /** An address that a browser or curl on this machine can use. */

@@ -92,7 +92,9 @@ export function optionsFromEnvironment(environment: Readonly<Record<string, stri
 }
 
 function outside(name: string, value: number, min: number, max: number): string[] {
-  return Number.isInteger(value) && value >= min && value <= max ? [] : [`${name} is ${value}; it must be a whole number from ${min} to ${max}`]
+  return Number.isInteger(value) && value >= min && value <= max
+    ? []
+    : [`${name} is ${value}; it must be a whole number from ${min} to ${max}`]
 }
 
 function nonEmpty(value: string | undefined): string | undefined {

@@ -1,5 +1,5 @@
 // Starts an app in this process: the database, what the roles ask for, and an HTTP server. Touches neither environment nor signals.
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { openapiDocument } from '../documents/openapi.ts'
 import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
@@ -67,10 +67,22 @@ export async function start(app: App, options: StartOptions & { progress?: (line
 
 /** Requests are not logged one by one; headers and requests that never end are cut. */
 function newServer(log: FastifyBaseLogger): FastifyInstance {
-  return fastify({ ...gatewayServerOptions(), loggerInstance: log, disableRequestLogging: true, forceCloseConnections: 'idle', requestTimeout: 30_000 })
+  return fastify({
+    ...gatewayServerOptions(),
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: 'idle',
+    requestTimeout: 30_000,
+  })
 }
 
-async function addGateway(server: FastifyInstance, app: App, options: ResolvedOptions, backend: Backend, stopping: AbortSignal): Promise<void> {
+async function addGateway(
+  server: FastifyInstance,
+  app: App,
+  options: ResolvedOptions,
+  backend: Backend,
+  stopping: AbortSignal,
+): Promise<void> {
   const serves = options.roles.includes('stateless')
   await server.register(
     gatewayPlugin({

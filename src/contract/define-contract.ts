@@ -68,7 +68,8 @@ function faultsOf(contract: AnyContract): string[] {
   const callable = [...Object.values(contract.commands), ...Object.values(contract.queries)]
   const routes = new Map<string, string>()
   for (const part of [...callable, ...Object.values(contract.events)]) {
-    if (!/^[a-z][A-Za-z0-9]{0,62}$/.test(part.name)) faults.push(`'${part.name}' is not a name in camelCase of at most 63 letters and digits`)
+    if (!/^[a-z][A-Za-z0-9]{0,62}$/.test(part.name))
+      faults.push(`'${part.name}' is not a name in camelCase of at most 63 letters and digits`)
     // An object with a method `then` is a thenable: awaiting a client that has one would call it and hang.
     if (part.name === 'then') faults.push("nothing can be called 'then'")
   }
@@ -82,7 +83,8 @@ function faultsOf(contract: AnyContract): string[] {
   }
   for (const command of Object.values(contract.commands)) {
     for (const [code, { status }] of Object.entries(command.rejections)) {
-      if (status < 400 || status > 499) faults.push(`rejection '${code}' of '${command.name}' has status ${status}; a rejection is 400 to 499`)
+      if (status < 400 || status > 499)
+        faults.push(`rejection '${code}' of '${command.name}' has status ${status}; a rejection is 400 to 499`)
     }
   }
   return faults

@@ -22,4 +22,6 @@ export type NotJson<T, At extends string = 'it'> = unknown extends T
                   : `${At} is not JSON`
 
 /** `Then` where `T` is plain JSON; otherwise a sentence that names the offending field, which the compiler prints. */
-export type Plain<What extends string, T, Then> = [NotJson<T>] extends [never] ? Then : `${What} must be plain JSON, but ${NotJson<T> & string}`
+export type Plain<What extends string, T, Then> = [NotJson<T>] extends [never]
+  ? Then
+  : `${What} must be plain JSON, but ${NotJson<T> & string}`

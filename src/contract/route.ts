@@ -23,7 +23,12 @@ export interface Route {
 }
 
 /** The route of a command or query; by default `POST /<service>/<command-in-kebab>` and `GET /<service>/<query-in-kebab>`. */
-export function routeOf(part: { readonly kind: 'command' | 'query'; readonly service: string; readonly name: string; readonly route: string | undefined }): Route {
+export function routeOf(part: {
+  readonly kind: 'command' | 'query'
+  readonly service: string
+  readonly name: string
+  readonly route: string | undefined
+}): Route {
   const route = part.route ?? `${part.kind === 'query' ? 'GET' : 'POST'} /${part.service}/${kebab(part.name)}`
   const [method = '', path = ''] = route.split(' ')
   return { method, path, parameters: [...path.matchAll(/:(\w+)/g)].map((match) => match[1] ?? '') }

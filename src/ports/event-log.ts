@@ -68,7 +68,12 @@ export interface EventLog {
    * forgotten again if the database crashes: those events are then read again.
    * @throws TwofoldError FENCED when another instance holds the place or the cursor has moved: nothing is stored.
    */
-  advance(cursor: HeldCursor, to: Positions, apply?: (transaction: Transaction) => Promise<void>, dead?: readonly DeadEvent[]): Promise<HeldCursor>
+  advance(
+    cursor: HeldCursor,
+    to: Positions,
+    apply?: (transaction: Transaction) => Promise<void>,
+    dead?: readonly DeadEvent[],
+  ): Promise<HeldCursor>
   /** Calls `wake` when there may be new events: a hint. Returns how to stop listening. */
   onAppended(wake: () => void): () => void
 }

@@ -57,4 +57,3 @@ export function stateful<C extends AnyContract, State>(
 ): Stateful<C, State> {
   return { side: 'stateful', contract, ...spec }
 }
-

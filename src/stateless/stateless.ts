@@ -33,7 +33,10 @@ export interface OptimisticContext {
 /** What a query gets besides the input. */
 export interface QueryContext<Service extends string> {
   /** The committed state, or undefined where no command has made one. The one entity read becomes the ETag; two or none: no ETag. */
-  readonly read: <State>(entity: Entity<Service, State>, key: string) => Promise<{ readonly state: State; readonly version: number } | undefined>
+  readonly read: <State>(
+    entity: Entity<Service, State>,
+    key: string,
+  ) => Promise<{ readonly state: State; readonly version: number } | undefined>
   /** Read models and the service's other tables, read-only by custom. */
   readonly db: Transaction
   readonly principal: Principal | undefined
@@ -81,7 +84,9 @@ export interface AnyStateless {
   readonly side: 'stateless'
   readonly contract: AnyContract
   readonly spec: {
-    readonly checks?: Readonly<Record<string, ((input: unknown, context: CheckContext<Record<string, never>>) => void | Promise<void>) | undefined>>
+    readonly checks?: Readonly<
+      Record<string, ((input: unknown, context: CheckContext<Record<string, never>>) => void | Promise<void>) | undefined>
+    >
     readonly optimistic?: Readonly<Record<string, (input: unknown, context: OptimisticContext) => unknown>>
     readonly queries?: Readonly<Record<string, (input: unknown, context: QueryContext<string>) => unknown>>
   }

@@ -20,7 +20,8 @@ export interface Stored<Service, Name, Data> {
 /** The contracts a subscriber listens to, under the names it gives them. */
 export type Contracts = Readonly<Record<string, AnyContract>>
 
-type EventOf<C extends AnyContract, N extends keyof C['events']> = C['events'][N] extends Event<infer Data> ? Stored<C['name'], N, Data> : never
+type EventOf<C extends AnyContract, N extends keyof C['events']> =
+  C['events'][N] extends Event<infer Data> ? Stored<C['name'], N, Data> : never
 
 /** A function per event, nested by contract: nested keys keep go-to-definition, dotted ones lose it. */
 export type On<From extends Contracts, Context> = {

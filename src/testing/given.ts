@@ -41,11 +41,20 @@ export function given<C extends AnyContract, State>(
   states: Readonly<Record<string, State>> = {},
 ): { readonly when: When<C, State> } {
   const any = side as unknown as AnyStateful
-  const runs = Object.keys(side.contract.commands).map((name) => [name, (input: unknown, at: RunAt = {}) => happened(any, states, name, input, at)])
+  const runs = Object.keys(side.contract.commands).map((name) => [
+    name,
+    (input: unknown, at: RunAt = {}) => happened(any, states, name, input, at),
+  ])
   return { when: Object.fromEntries(runs) as When<C, State> }
 }
 
-function happened(side: AnyStateful, states: Readonly<Record<string, unknown>>, name: string, input: unknown, at: RunAt): Happened<unknown, object, unknown, unknown> {
+function happened(
+  side: AnyStateful,
+  states: Readonly<Record<string, unknown>>,
+  name: string,
+  input: unknown,
+  at: RunAt,
+): Happened<unknown, object, unknown, unknown> {
   const commandId = at.commandId ?? 'command-1'
   const cells = new Map(Object.entries(states).map(([key, state]) => [key, cellOf(side, key, state)]))
   const parsed = side.contract.commands[name]?.input['~standard'].validate(input) as { value?: unknown; issues?: unknown }
@@ -57,7 +66,8 @@ function happened(side: AnyStateful, states: Readonly<Record<string, unknown>>, 
   })
   const ran = new CommandRunner(side).run(name, JSON.stringify(input), named, { commandId, now: at.now ?? new Date(0) })
   if (ran.status === 'failed') throw ran.error
-  const events = ran.status === 'succeeded' ? ran.events.map((event) => ({ name: event.name, data: JSON.parse(event.data) as unknown })) : []
+  const events =
+    ran.status === 'succeeded' ? ran.events.map((event) => ({ name: event.name, data: JSON.parse(event.data) as unknown })) : []
   const after = [...cells].filter(([, cell]) => cell.exists).map(([key, cell]) => [key, JSON.parse(cell.text) as unknown])
   const version = named[0]?.version ?? 0
   const outcome =
@@ -69,7 +79,11 @@ function happened(side: AnyStateful, states: Readonly<Record<string, unknown>>, 
 
 function cellOf(side: AnyStateful, key: string, state?: unknown): Cell {
   const shape = side.entity.upgrades.length + 1
-  return new Cell(side.entity, key, state === undefined ? undefined : { service: side.contract.name, key, version: 1, shape, state: JSON.stringify(state) })
+  return new Cell(
+    side.entity,
+    key,
+    state === undefined ? undefined : { service: side.contract.name, key, version: 1, shape, state: JSON.stringify(state) },
+  )
 }
 
 function valueOf(text: string | undefined): unknown {

@@ -23,7 +23,13 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
   const client = new pg.Client({ connectionString: database.url })
   const first = launch('stateful')
   await addressOf(first)
-  const [second, subscriber, ...stateless] = [launch('stateful'), launch('subscribers'), launch('stateless'), launch('stateless'), launch('stateless')]
+  const [second, subscriber, ...stateless] = [
+    launch('stateful'),
+    launch('subscribers'),
+    launch('stateless'),
+    launch('stateless'),
+    launch('stateless'),
+  ]
   const addresses = await Promise.all(stateless.map(addressOf))
   await Promise.all([addressOf(second), addressOf(subscriber)])
   await client.connect()
@@ -33,11 +39,15 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
   })
 
   const replay = startProgram('examples/shop/replay/main.ts', {}, [
-    ...['--limit', String(ORDERS), '--sample', String(ORDERS), '--concurrency', '64'],
+    '--sample',
+    String(ORDERS),
+    '--concurrency',
+    '64',
     ...addresses.flatMap((address) => ['--url', address]),
   ])
   programs.push(replay)
-  const count = async (table: string): Promise<number> => Number((await client.query(`select count(*) from twofold.${table}`)).rows[0].count)
+  const count = async (table: string): Promise<number> =>
+    Number((await client.query(`select count(*) from twofold.${table}`)).rows[0].count)
   await until('a quarter of the orders has an outcome', async () => (await count('outcome')) > ORDERS / 4, 60_000)
   expect(await second.end('SIGKILL')).toBe('SIGKILL')
   expect(await stateless[0]?.end('SIGTERM')).toBe(0)
@@ -54,7 +64,9 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
     count(*) filter (where status = 'succeeded')::int as succeeded from twofold.outcome where command = 'placeOrder'`)
   expect(outcomes.rows[0]).toMatchObject({ succeeded: ORDERS })
   expect(outcomes.rows[0].ids).toBe(outcomes.rows[0].commands)
-  const versions = await client.query(`select count(*)::int as orders, max(version)::int as highest from twofold.entity where service = 'orders'`)
+  const versions = await client.query(
+    `select count(*)::int as orders, max(version)::int as highest from twofold.entity where service = 'orders'`,
+  )
   expect(versions.rows[0]).toEqual({ orders: ORDERS, highest: 1 })
   const gaps = await client.query(`select partition from twofold.event group by partition having max(seq) <> count(*) or min(seq) <> 1`)
   expect(gaps.rows, 'events are numbered without gaps').toEqual([])

@@ -53,9 +53,13 @@ export function startProgram(file: string, environment: Record<string, string>, 
         const look = (): void => {
           const match = pattern.exec(text)
           if (match) settle(() => resolve(match))
-          else if (child.exitCode !== null || child.signalCode !== null) settle(() => reject(new Error(`${file} ended without printing ${pattern}:\n${text}`)))
+          else if (child.exitCode !== null || child.signalCode !== null)
+            settle(() => reject(new Error(`${file} ended without printing ${pattern}:\n${text}`)))
         }
-        const timer = setTimeout(() => settle(() => reject(new Error(`${file} did not print ${pattern} within ${timeoutMs} ms:\n${text}`))), timeoutMs)
+        const timer = setTimeout(
+          () => settle(() => reject(new Error(`${file} did not print ${pattern} within ${timeoutMs} ms:\n${text}`))),
+          timeoutMs,
+        )
         listeners.add(look)
         look()
       })

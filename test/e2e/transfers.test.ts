@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from 'vitest'
 import pg from 'pg'
-import { createClient } from 'twofold'
+import { createClient, type Client } from 'twofold'
 import { wallets } from '../../examples/shop/wallets/contract.ts'
 import { testDatabase } from '../support/database.ts'
 import { addressOf, startProgram, until, type Program } from './program.ts'
@@ -33,9 +33,16 @@ test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and
     return rows.length === 2
   })
   const callers = await Promise.all(programs.map(async (program) => createClient(wallets, { url: await addressOf(program) })))
+  const callerOf = (at: number): Client<typeof wallets> => {
+    const caller = callers[at % callers.length]
+    if (caller === undefined) throw new Error('no instance was started')
+    return caller
+  }
   const walletId = (at: number): string => `wallet-${at % WALLETS}`
   await Promise.all(
-    Array.from({ length: WALLETS }, (_, at) => callers[at % 2]?.deposit({ walletId: walletId(at), amountCents: START_CENTS }, { timeoutMs: 60_000 })),
+    Array.from({ length: WALLETS }, (_, at) =>
+      callerOf(at).deposit({ walletId: walletId(at), amountCents: START_CENTS }, { timeoutMs: 60_000 }),
+    ),
   )
 
   let sent = 0
@@ -46,8 +53,8 @@ test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and
         const at = (sent += 1)
         // A fixed pseudo-random walk, so that a failing run can be repeated.
         const [from, to] = [walletId(at * 7919 + caller), walletId(at * 104_729 + caller * 31 + 1)]
-        const outcome = await callers[caller % 2]?.transfer({ from, to, amountCents: 1 + (at % 400) }, { timeoutMs: 60_000 })
-        ended[outcome?.status ?? 'rejected'] += 1
+        const outcome = await callerOf(caller).transfer({ from, to, amountCents: 1 + (at % 400) }, { timeoutMs: 60_000 })
+        ended[outcome.status] += 1
       }
     }),
   )
@@ -59,7 +66,8 @@ test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and
   expect(rows[0]).toMatchObject({ wallets: WALLETS, total: WALLETS * START_CENTS })
   expect(rows[0].lowest).toBeGreaterThanOrEqual(0)
   // Every balance is the sum of the events about it: no effect without its event, no event without its effect.
-  const folded = await client.query(`select sum((data ->> 'amountCents')::int) filter (where data ->> 'from' is null)::int as deposited, count(*)::int as events
+  const folded =
+    await client.query(`select sum((data ->> 'amountCents')::int) filter (where data ->> 'from' is null)::int as deposited, count(*)::int as events
     from twofold.event where service = 'wallets'`)
   expect(folded.rows[0]).toEqual({ deposited: WALLETS * START_CENTS, events: WALLETS + ended.succeeded })
   await client.end()

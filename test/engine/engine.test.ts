@@ -11,7 +11,10 @@ beforeEach(async () => {
 afterEach(() => bank.close())
 afterAll(() => exploding.clear())
 
-const finished = (reply: object): object => ({ status: 'finished', outcome: expect.objectContaining({ status: 'succeeded', body: JSON.stringify(reply) }) })
+const finished = (reply: object): object => ({
+  status: 'finished',
+  outcome: expect.objectContaining({ status: 'succeeded', body: JSON.stringify(reply) }),
+})
 
 test('a direct command is stored with its state, outcome and event in one go', async () => {
   const engine = await bank.engine()
@@ -70,7 +73,9 @@ test('a command that was carried twice takes effect once, and both are told the 
   const id = bank.nextId()
   const once = await bank.call(engine, 'credit', { account: 'a', amount: 5 }, id)
   expect(await bank.call(engine, 'credit', { account: 'a', amount: 5 }, id)).toMatchObject(finished({ balance: 5 }))
-  const twins = await Promise.all([1, 2].map(() => bank.call(engine, 'credit', { account: 'b', amount: 5 }, '0190b1d2-7000-7000-8000-ffffffffffff')))
+  const twins = await Promise.all(
+    [1, 2].map(() => bank.call(engine, 'credit', { account: 'b', amount: 5 }, '0190b1d2-7000-7000-8000-ffffffffffff')),
+  )
   expect([once, ...twins]).toEqual([once, twins[1], twins[1]])
   await bank.append([bank.envelope('credit', { account: 'a', amount: 5 }, id), bank.envelope('credit', { account: 'a', amount: 1 })])
   engine.inHand(id)
@@ -89,7 +94,9 @@ test('commands of the log take effect in their order', async () => {
   await bank.append([bank.envelope('debit', { account: 'k0', amount: 1 })])
   await bank.engine()
   await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
-  const { rows } = await bank.client.query(`select key, array_agg((data ->> 'by')::int order by seq) as amounts from twofold.event group by key`)
+  const { rows } = await bank.client.query(
+    `select key, array_agg((data ->> 'by')::int order by seq) as amounts from twofold.event group by key`,
+  )
   for (const { key, amounts } of rows) {
     const number = Number(key.slice(1))
     const expected = Array.from({ length: 300 }, (_, at) => at).filter((at) => at % 7 === number)
@@ -108,7 +115,9 @@ test('a handler that throws leaves no trace and does not disturb its neighbours'
   expect(results.map((result) => result.status)).toEqual(['finished', 'held', 'finished'])
   await until('the failing command is dead', async () => (await bank.count('dead_letter')) === 1)
   expect(await bank.balances()).toEqual({ good: 2 })
-  const { rows } = await bank.client.query(`select status, body ->> 'message' as message, (body ->> 'attempts')::int as attempts from twofold.outcome where status = 'dead'`)
+  const { rows } = await bank.client.query(
+    `select status, body ->> 'message' as message, (body ->> 'attempts')::int as attempts from twofold.outcome where status = 'dead'`,
+  )
   expect(rows).toEqual([{ status: 'dead', message: 'bad explodes', attempts: 2 }])
 })
 

@@ -89,10 +89,18 @@ export class EngineDatabase {
   }
 
   /** An engine that has just taken `partitions` over, as a membership would let it. */
-  async engine(partitions: readonly number[] = this.partitions, options: { mayWrite?: () => boolean; attemptsMax?: number } = {}): Promise<Engine> {
+  async engine(
+    partitions: readonly number[] = this.partitions,
+    options: { mayWrite?: () => boolean; attemptsMax?: number } = {},
+  ): Promise<Engine> {
     const engine = new Engine({
       sides: [side as unknown as AnyStateful],
-      store: new PostgresEffectStore({ url: this.#database.url, applicationName: 'twofold engine', leaseMs: 10_000, onCommitted: () => undefined }),
+      store: new PostgresEffectStore({
+        url: this.#database.url,
+        applicationName: 'twofold engine',
+        leaseMs: 10_000,
+        onCommitted: () => undefined,
+      }),
       slots: this.slots,
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       now: () => Date.now(),
@@ -109,11 +117,18 @@ export class EngineDatabase {
 
   /** Gives partitions a new epoch, as a claim does. */
   async takeOver(partitions: readonly number[]): Promise<{ partition: number; owner: undefined; epoch: string }[]> {
-    const { rows } = await this.client.query('update twofold._partition set epoch = epoch + 1 where partition = any($1) returning partition, epoch', [partitions])
+    const { rows } = await this.client.query(
+      'update twofold._partition set epoch = epoch + 1 where partition = any($1) returning partition, epoch',
+      [partitions],
+    )
     return rows.map((row: { partition: number; epoch: string }) => ({ partition: row.partition, owner: undefined, epoch: row.epoch }))
   }
 
-  envelope(name: keyof typeof bank.commands & string, given: { account?: string; from?: string; to?: string; amount: number }, id = this.nextId()): Envelope {
+  envelope(
+    name: keyof typeof bank.commands,
+    given: { account?: string; from?: string; to?: string; amount: number },
+    id = this.nextId(),
+  ): Envelope {
     const keys = given.account === undefined ? [given.from ?? '', given.to ?? ''] : [given.account]
     return { id, service: 'bank', command: name, keys, input: JSON.stringify(given) }
   }
@@ -133,7 +148,10 @@ export class EngineDatabase {
     for (const [partition, packed] of rows) {
       const ids = packed.map((envelope) => envelope.id).toSorted()
       await this.client.query('insert into twofold._command (partition, first_id, last_id, count, body) values ($1, $2, $3, $4, $5)', [
-        ...[partition, ids[0], ids.at(-1), packed.length],
+        partition,
+        ids[0],
+        ids.at(-1),
+        packed.length,
         packed.map(encodeEnvelope).join('\n'),
       ])
     }

@@ -30,7 +30,10 @@ async function drop(server: string, name: string): Promise<void> {
 }
 
 async function connectionsTo(server: string, name: string): Promise<string[]> {
-  const rows = await query(server, `select application_name as application, left(query, 80) as query from pg_stat_activity where datname = '${name}'`)
+  const rows = await query(
+    server,
+    `select application_name as application, left(query, 80) as query from pg_stat_activity where datname = '${name}'`,
+  )
   return rows.map(({ application, query: last }) => `${application} (${last})`)
 }
 

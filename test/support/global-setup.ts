@@ -11,7 +11,7 @@ declare module 'vitest' {
   }
 }
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = await mkdtemp(join(tmpdir(), 'twofold-test-'))
   const postgres = await startEmbeddedPostgres({ dataDir })
   project.provide('postgresUrl', postgres.url)

@@ -86,7 +86,10 @@ export class PostgresCommandLog implements CommandLog, Service {
   append(entry: LogEntry): Promise<Appended> {
     return new Promise((resolve, reject) => {
       const line = encodeEnvelope(entry.envelope)
-      if (this.#stopped) return reject(new TwofoldError('SHUTTING_DOWN', 'this instance is stopping; send the command to another one', { retryAfterSeconds: 1 }))
+      if (this.#stopped)
+        return reject(
+          new TwofoldError('SHUTTING_DOWN', 'this instance is stopping; send the command to another one', { retryAfterSeconds: 1 }),
+        )
       if (this.#waiting.length >= WAITING_COMMANDS_MAX || this.#waitingCharacters + line.length > WAITING_CHARACTERS_MAX) {
         const message = `${this.#waiting.length} commands wait to be stored by this instance, which is all it takes; try again in a moment`
         return reject(new TwofoldError('OVERLOADED', message, { retryAfterSeconds: 1 }))
@@ -204,7 +207,8 @@ async function claimAndAppend(client: pg.Client, group: readonly Waiting[]): Pro
     const claim = claims.get(entry.envelope.claim?.hash ?? '')
     if (appended.has(entry.envelope.id)) settle({ status: 'appended' })
     else if (claim) settle({ status: 'claimed', claim })
-    else fail(new TwofoldError('UNAVAILABLE', 'the Idempotency-Key was given free in this very moment; try again', { retryAfterSeconds: 1 }))
+    else
+      fail(new TwofoldError('UNAVAILABLE', 'the Idempotency-Key was given free in this very moment; try again', { retryAfterSeconds: 1 }))
   }
 }
 

@@ -29,7 +29,7 @@ export class PostgresDatabase implements Database {
 
   async query<Row>(text: string, values: readonly unknown[] = []): Promise<{ rows: Row[]; rowCount: number | null }> {
     try {
-      return (await this.#pool.query(text, [...values])) as unknown as { rows: Row[]; rowCount: number | null }
+      return answerOf<Row>(await this.#pool.query(text, [...values]))
     } catch (error) {
       throw translate(error)
     }
@@ -48,7 +48,8 @@ export class PostgresDatabase implements Database {
       const result = await run(transactionOn(client))
       const { command } = await client.query('commit')
       // A statement failed and `run` caught it: PostgreSQL then answers COMMIT by a rollback, which is no success.
-      if (command === 'ROLLBACK') throw new Error('a statement of the transaction had failed, so all of it was rolled back: let its error out')
+      if (command === 'ROLLBACK')
+        throw new Error('a statement of the transaction had failed, so all of it was rolled back: let its error out')
       return result
     } catch (error) {
       await client.query('rollback').catch((failure: Error) => (broken = failure))
@@ -80,7 +81,11 @@ export function connectionSettings(url: string, applicationName: string): pg.Cli
 function transactionOn(client: pg.PoolClient): Transaction {
   return {
     async query<Row>(text: string, values: readonly unknown[] = []) {
-      return (await client.query(text, [...values])) as unknown as { rows: Row[]; rowCount: number | null }
+      return answerOf<Row>(await client.query(text, [...values]))
     },
   }
+}
+
+function answerOf<Row>({ rows, rowCount }: pg.QueryResult): { rows: Row[]; rowCount: number | null } {
+  return { rows: rows as Row[], rowCount }
 }

@@ -28,7 +28,13 @@ export interface EffectStoreOptions {
 // Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
 // the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
 // for real batches it would choose the nested loop anyway; these settings take the choice away.
-const SESSION_SETTINGS = ['enable_hashjoin=off', 'enable_mergejoin=off', 'enable_seqscan=off', 'jit=off', 'plan_cache_mode=force_generic_plan']
+const SESSION_SETTINGS = [
+  'enable_hashjoin=off',
+  'enable_mergejoin=off',
+  'enable_seqscan=off',
+  'jit=off',
+  'plan_cache_mode=force_generic_plan',
+]
 
 /** Log rows looked at for one take; the count of commands ends it earlier in all but odd cases. */
 const ROWS_PER_TAKE = 256
@@ -95,7 +101,10 @@ class PostgresEffectSession implements EffectSession {
   }
 
   async take(partitions: readonly number[], limit: number): Promise<{ rows: readonly LogRow[]; more: boolean }> {
-    const rows = await run<{ seq: string; partition: number; body: string; last: string }>(this.#client, 'twofold_take', TAKE, [plainArray(partitions), limit])
+    const rows = await run<{ seq: string; partition: number; body: string; last: string }>(this.#client, 'twofold_take', TAKE, [
+      plainArray(partitions),
+      limit,
+    ])
     const commands = Number(rows.at(-1)?.last ?? 0)
     const decoded = rows.map(({ seq, partition, body }): LogRow => ({ seq, partition, commands: body.split('\n').map(decodeEnvelope) }))
     return { rows: decoded, more: commands >= limit || rows.length === ROWS_PER_TAKE }
@@ -113,10 +122,18 @@ class PostgresEffectSession implements EffectSession {
   async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
     const outcomes = (await run<OutcomeRow>(this.#client, 'twofold_outcomes', OUTCOMES, [plainArray(ids)])).map(storedOutcome)
     const claimed = await run<ClaimRow>(this.#client, 'twofold_claims', CLAIMS, [plainArray(claims)])
-    const parked = await run<{ id: string }>(this.#client, 'twofold_parked_ids', 'select id from twofold._parked where id = any($1::uuid[])', [plainArray(ids)])
-    const waiting = await run<{ seq: string }>(this.#client, 'twofold_waiting', 'select seq from twofold._command where seq = any($1::bigint[])', [
-      plainArray(consumed),
-    ])
+    const parked = await run<{ id: string }>(
+      this.#client,
+      'twofold_parked_ids',
+      'select id from twofold._parked where id = any($1::uuid[])',
+      [plainArray(ids)],
+    )
+    const waiting = await run<{ seq: string }>(
+      this.#client,
+      'twofold_waiting',
+      'select seq from twofold._command where seq = any($1::bigint[])',
+      [plainArray(consumed)],
+    )
     return {
       outcomes,
       claims: new Map(claimed.map((row) => [row.hash, storedClaim(row)])),
@@ -132,8 +149,13 @@ class PostgresEffectSession implements EffectSession {
   }
 
   async parkedHeads(partitions: readonly number[]): Promise<readonly ParkedCommand[]> {
-    const text = `select distinct on (service, key) * from (${PARKED} where partition = any($1::int[])) heads`.replace('select seq,', 'select service, key, seq,')
-    return (await run<ParkedRow>(this.#client, 'twofold_parked_heads', `${text} order by service, key, seq`, [plainArray(partitions)])).map(parkedCommand)
+    const text = `select distinct on (service, key) * from (${PARKED} where partition = any($1::int[])) heads`.replace(
+      'select seq,',
+      'select service, key, seq,',
+    )
+    return (await run<ParkedRow>(this.#client, 'twofold_parked_heads', `${text} order by service, key, seq`, [plainArray(partitions)])).map(
+      parkedCommand,
+    )
   }
 
   async parked(partition: number, service: string, key: string, limit: number): Promise<readonly ParkedCommand[]> {
@@ -193,6 +215,15 @@ async function end(client: pg.Client): Promise<void> {
   clearTimeout(timer)
 }
 
+/** `_entity` as pg returns it. */
+interface EntityRow {
+  readonly service: string
+  readonly key: string
+  readonly version: string
+  readonly shape: number
+  readonly state: string | null
+}
+
 interface ParkedRow {
   seq: string
   partition: number
@@ -211,9 +242,14 @@ async function commit(client: pg.Client, batch: EffectBatch): Promise<void> {
   await run(client, name, text, values)
 }
 
-async function load(client: pg.Client, name: string, text: string, keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
+async function load(
+  client: pg.Client,
+  name: string,
+  text: string,
+  keys: readonly { service: string; key: string }[],
+): Promise<readonly LoadedEntity[]> {
   const values = [textArray(keys.map((key) => key.service)), textArray(keys.map((key) => key.key))]
-  const rows = await run<LoadedEntity & { state: string | null }>(client, name, text, values)
+  const rows = await run<EntityRow>(client, name, text, values)
   return rows.map((row) => ({ ...row, version: Number(row.version), state: row.state ?? undefined }))
 }
 
@@ -245,4 +281,3 @@ function failureOf(error: unknown): BatchFailure {
   if (code.startsWith('22') || code.startsWith('23')) return 'data'
   return 'lost'
 }
-

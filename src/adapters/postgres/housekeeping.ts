@@ -110,6 +110,9 @@ async function makePartitions(transaction: Transaction, hour: number): Promise<v
   for (let each = hour - 1; each <= hour + AHEAD_HOURS; each += 1) {
     const [from, to] = [lowestIdAt(each * HOUR_MS), lowestIdAt((each + 1) * HOUR_MS)]
     const { rows } = await transaction.query<{ exists: boolean }>(`select to_regclass('twofold._outcome_${each}') is not null as exists`)
-    if (!rows[0]?.exists) await transaction.query(`create table twofold._outcome_${each} partition of twofold._outcome for values from ('${from}') to ('${to}')`)
+    if (!rows[0]?.exists)
+      await transaction.query(
+        `create table twofold._outcome_${each} partition of twofold._outcome for values from ('${from}') to ('${to}')`,
+      )
   }
 }

@@ -42,9 +42,13 @@ export async function migrate(url: string, options: MigrateOptions): Promise<Slo
     return slots
   } catch (error) {
     if ((error as { code?: unknown }).code === '42501') {
-      throw new TwofoldError('DATABASE_FORBIDDEN', `the user of DATABASE_URL may not change the schema "twofold" (${(error as Error).message}): let its owner start first, or grant it`, {
-        cause: error,
-      })
+      throw new TwofoldError(
+        'DATABASE_FORBIDDEN',
+        `the user of DATABASE_URL may not change the schema "twofold" (${(error as Error).message}): let its owner start first, or grant it`,
+        {
+          cause: error,
+        },
+      )
     }
     throw translate(error)
   } finally {
@@ -60,18 +64,28 @@ async function apply(client: pg.Client, migrations: readonly Migration[]): Promi
   const newest = rows.at(-1)
   const known = migrations.at(-1)?.number ?? 0
   if (newest !== undefined && newest.number > known) {
-    throw new TwofoldError('SCHEMA_TOO_NEW', `the database is at migration ${newest.number} (${newest.name}), this program knows ${known}: start the newer program that made it`)
+    throw new TwofoldError(
+      'SCHEMA_TOO_NEW',
+      `the database is at migration ${newest.number} (${newest.name}), this program knows ${known}: start the newer program that made it`,
+    )
   }
   const applied = new Set(rows.map((row) => row.number))
   for (const migration of migrations.filter(({ number }) => !applied.has(number))) {
     await client.query(migration.sql)
-    await client.query('insert into twofold._migration (number, name, checksum) values ($1, $2, $3)', [migration.number, migration.name, migration.checksum])
+    await client.query('insert into twofold._migration (number, name, checksum) values ($1, $2, $3)', [
+      migration.number,
+      migration.name,
+      migration.checksum,
+    ])
   }
 }
 
 /** Names the app and fills slots and partitions, once; afterwards only reads them. */
 async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOptions): Promise<SlotMap> {
-  const inserted = await client.query('insert into twofold._app (name, partition_count) values ($1, $2) on conflict do nothing', [appName, partitionCount])
+  const inserted = await client.query('insert into twofold._app (name, partition_count) values ($1, $2) on conflict do nothing', [
+    appName,
+    partitionCount,
+  ])
   if (inserted.rowCount === 1) {
     await client.query('insert into twofold._slot select slot, slot % $1 from generate_series(0, 4095) slot', [partitionCount])
     await client.query('insert into twofold._partition (partition) select generate_series(0, $1 - 1)', [partitionCount])
@@ -79,7 +93,10 @@ async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOp
   const app = await client.query<{ name: string; partition_count: number }>('select name, partition_count from twofold._app')
   const stored = app.rows[0]
   if (stored === undefined || stored.name !== appName) {
-    throw new TwofoldError('APP_MISMATCH', `this database belongs to app '${stored?.name}', not to '${appName}': name another database in DATABASE_URL, or another data folder`)
+    throw new TwofoldError(
+      'APP_MISMATCH',
+      `this database belongs to app '${stored?.name}', not to '${appName}': name another database in DATABASE_URL, or another data folder`,
+    )
   }
   const slots = await client.query<{ partition: number }>('select partition from twofold._slot order by slot')
   return { partitionCount: stored.partition_count, partitionOf: slots.rows.map((row) => row.partition) }

@@ -19,7 +19,7 @@ export interface OutcomesOptions {
 
 interface Waiter {
   readonly id: string
-  readonly settle: (outcome: StoredOutcome | undefined, error?: unknown) => void
+  readonly settle: (outcome: StoredOutcome | undefined, error?: Error) => void
 }
 
 const POLL_MS_MIN = 25
@@ -57,11 +57,10 @@ export class PostgresOutcomes implements Outcomes {
         },
       }
       const giveUp = (): void => waiter.settle(undefined)
-      let timer: NodeJS.Timeout | undefined
+      const timer = timeoutMs > 0 ? setTimeout(giveUp, timeoutMs) : undefined
       this.#waiters.add(waiter)
-      if (timeoutMs <= 0) return this.#lookOnce(waiter)
       if (signal?.aborted) return giveUp()
-      timer = setTimeout(giveUp, timeoutMs)
+      if (timeoutMs <= 0) return this.#lookOnce(waiter)
       signal?.addEventListener('abort', giveUp, { once: true })
       this.#wake.ring()
       if (!this.#watching) void this.#watch()
@@ -87,7 +86,7 @@ export class PostgresOutcomes implements Outcomes {
   #lookOnce(waiter: Waiter): void {
     this.#query([waiter.id]).then(
       (found) => waiter.settle(found.get(waiter.id)),
-      (error: unknown) => waiter.settle(undefined, error),
+      (error: Error) => waiter.settle(undefined, error),
     )
   }
 
@@ -102,7 +101,7 @@ export class PostgresOutcomes implements Outcomes {
       if (this.#waiters.size === 0) break
       try {
         const found = await this.#query([...new Set([...this.#waiters].map((waiter) => waiter.id))])
-        for (const waiter of [...this.#waiters]) {
+        for (const waiter of this.#waiters) {
           const outcome = found.get(waiter.id)
           if (outcome) waiter.settle(outcome)
         }

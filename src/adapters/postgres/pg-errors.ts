@@ -8,7 +8,10 @@ const PASSING = new Set(['57P01', '57P02', '57P03', '53300', '53400', '57014', '
 export function translate(error: unknown): unknown {
   if (error instanceof TwofoldError || !isPassing(error)) return error
   const reason = error instanceof Error ? error.message : String(error)
-  return new TwofoldError('UNAVAILABLE', `PostgreSQL cannot be reached right now (${reason}); try again in a moment`, { cause: error, retryAfterSeconds: 1 })
+  return new TwofoldError('UNAVAILABLE', `PostgreSQL cannot be reached right now (${reason}); try again in a moment`, {
+    cause: error,
+    retryAfterSeconds: 1,
+  })
 }
 
 /** The SQLSTATE of an error, or undefined for one that did not come from the server. */

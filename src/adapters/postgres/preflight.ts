@@ -24,13 +24,22 @@ export async function preflight(url: string, patienceMs = 10_000): Promise<void>
     const [found] = rows
     if (found === undefined) throw new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} answers nothing to this user`)
     if (found.version < VERSION_MIN) {
-      throw new TwofoldError('DATABASE_TOO_OLD', `PostgreSQL at ${shown} is version ${found.version}; Twofold needs ${VERSION_MIN} or newer: upgrade it or name another one in DATABASE_URL`)
+      throw new TwofoldError(
+        'DATABASE_TOO_OLD',
+        `PostgreSQL at ${shown} is version ${found.version}; Twofold needs ${VERSION_MIN} or newer: upgrade it or name another one in DATABASE_URL`,
+      )
     }
     if (found.readOnly) {
-      throw new TwofoldError('DATABASE_READ_ONLY', `PostgreSQL at ${shown} is read-only (a replica, or default_transaction_read_only is on): name the primary in DATABASE_URL`)
+      throw new TwofoldError(
+        'DATABASE_READ_ONLY',
+        `PostgreSQL at ${shown} is read-only (a replica, or default_transaction_read_only is on): name the primary in DATABASE_URL`,
+      )
     }
     if (!found.exists && !found.canCreate) {
-      throw new TwofoldError('DATABASE_FORBIDDEN', `the user of DATABASE_URL may not create the schema "twofold" at ${shown}: grant CREATE on the database, or name another user`)
+      throw new TwofoldError(
+        'DATABASE_FORBIDDEN',
+        `the user of DATABASE_URL may not create the schema "twofold" at ${shown}: grant CREATE on the database, or name another user`,
+      )
     }
   } finally {
     await client.end()
@@ -46,7 +55,10 @@ export function shownUrl(url: string): string {
 async function connect(url: string, shown: string, patienceMs: number): Promise<pg.Client> {
   const parsed = URL.parse(url)
   if (parsed === null || !/^postgres(ql)?:$/.test(parsed.protocol)) {
-    throw new TwofoldError('INVALID_ENVIRONMENT', 'DATABASE_URL is not an address of PostgreSQL: it must read postgres://user:password@host:5432/database')
+    throw new TwofoldError(
+      'INVALID_ENVIRONMENT',
+      'DATABASE_URL is not an address of PostgreSQL: it must read postgres://user:password@host:5432/database',
+    )
   }
   const end = performance.now() + patienceMs
   for (;;) {
@@ -68,11 +80,24 @@ function faultOf(error: unknown, shown: string): TwofoldError {
   const state = sqlState(error)
   const reason = error instanceof Error && error.message !== '' ? error.message : String((error as { code?: unknown }).code ?? error)
   if (state?.startsWith('28')) {
-    return new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} refuses the user of DATABASE_URL (${reason}): check user and password`, { cause: error })
+    return new TwofoldError(
+      'DATABASE_FORBIDDEN',
+      `PostgreSQL at ${shown} refuses the user of DATABASE_URL (${reason}): check user and password`,
+      { cause: error },
+    )
   }
   if (state === '3D000') {
-    return new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} has no such database (${reason}): create it, or correct DATABASE_URL`, { cause: error })
+    return new TwofoldError(
+      'DATABASE_FORBIDDEN',
+      `PostgreSQL at ${shown} has no such database (${reason}): create it, or correct DATABASE_URL`,
+      { cause: error },
+    )
   }
-  if (state === '42501') return new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} does not let this user in (${reason})`, { cause: error })
-  return new TwofoldError('DATABASE_UNREACHABLE', `PostgreSQL at ${shown} cannot be reached (${reason}): start it, or correct DATABASE_URL`, { cause: error })
+  if (state === '42501')
+    return new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} does not let this user in (${reason})`, { cause: error })
+  return new TwofoldError(
+    'DATABASE_UNREACHABLE',
+    `PostgreSQL at ${shown} cannot be reached (${reason}): start it, or correct DATABASE_URL`,
+    { cause: error },
+  )
 }

@@ -25,7 +25,9 @@ export class Cell {
     this.version = this.stored
     this.exists = loaded?.state !== undefined
     this.text =
-      loaded?.state === undefined ? JSON.stringify(entity.initial(key)) : JSON.stringify(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
+      loaded?.state === undefined
+        ? JSON.stringify(entity.initial(key))
+        : JSON.stringify(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
   }
 
   /** The state to hand to a handler. The same object until `undo`. */

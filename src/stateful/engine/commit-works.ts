@@ -159,7 +159,10 @@ export class Committer {
     for (const { work, result } of planned.answers) settle(work, result)
     for (const letter of planned.batch.deadLetters) {
       const { id, service, command, keys } = letter.envelope
-      this.#options.log.error({ commandId: id, service, command, key: keys[0], attempts: letter.attempts, reason: letter.error }, 'command is dead')
+      this.#options.log.error(
+        { commandId: id, service, command, key: keys[0], attempts: letter.attempts, reason: letter.error },
+        'command is dead',
+      )
     }
   }
 
@@ -173,7 +176,9 @@ export class Committer {
     const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
     const works = piece.works.flatMap((work) => this.#afterRefusal(work, recovery, outcomes.get(work.envelope.id)))
     const consumed = piece.consumed.filter((row) => recovery.waiting.has(row))
-    const left = works.filter((work) => work.origin.from !== 'log' || recovery.waiting.has(work.origin.row) || !piece.consumed.includes(work.origin.row))
+    const left = works.filter(
+      (work) => work.origin.from !== 'log' || recovery.waiting.has(work.origin.row) || !piece.consumed.includes(work.origin.row),
+    )
     return splitPieces(left, consumed, (work) => this.#isCross(work))
   }
 
@@ -243,7 +248,10 @@ export class Committer {
   #withoutFenced(pieces: readonly Piece[], error: BatchAborted): Piece[] {
     const [piece] = pieces
     const partitions = [...new Set((piece?.works ?? []).map((work) => work.partition))]
-    this.#options.log.warn({ partitions, reason: error.message }, 'batch refused: another instance owns its partitions; nothing of it was stored')
+    this.#options.log.warn(
+      { partitions, reason: error.message },
+      'batch refused: another instance owns its partitions; nothing of it was stored',
+    )
     this.#options.fenced(partitions)
     this.#giveBack(pieces, error)
     return []
@@ -257,7 +265,8 @@ export class Committer {
 
 function keysOf(works: readonly Work[]): { service: string; key: string }[] {
   const keys = new Map<string, { service: string; key: string }>()
-  for (const { envelope } of works) for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
+  for (const { envelope } of works)
+    for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
   return [...keys.values()].toSorted((a, b) => (a.service === b.service ? (a.key < b.key ? -1 : 1) : a.service < b.service ? -1 : 1))
 }
 

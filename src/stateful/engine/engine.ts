@@ -91,7 +91,9 @@ export class Engine implements Service, DirectCarrier {
       const abort = (): void => {
         this.#lane.withdraw(work)
         const reason = signal.reason instanceof Error ? signal.reason : undefined
-        reject(reason ?? new TwofoldError('OUTCOME_TIMEOUT', `nobody waits for command ${envelope.id} any more`, { commandId: envelope.id }))
+        reject(
+          reason ?? new TwofoldError('OUTCOME_TIMEOUT', `nobody waits for command ${envelope.id} any more`, { commandId: envelope.id }),
+        )
       }
       if (!this.#lane.deliver(work)) return resolve({ status: 'deferred' })
       signal.addEventListener('abort', abort, { once: true })

@@ -18,7 +18,10 @@ const IDLE_MS_MAX = 1000
 const PARKED_KEYS_MAX = 100
 const PARKED_COMMANDS_MAX = 100
 
-export interface LaneOptions extends Pick<CommitOptions, 'runners' | 'entities' | 'slots' | 'retry' | 'log' | 'now' | 'mayWrite' | 'fenced'> {
+export interface LaneOptions extends Pick<
+  CommitOptions,
+  'runners' | 'entities' | 'slots' | 'retry' | 'log' | 'now' | 'mayWrite' | 'fenced'
+> {
   readonly store: EffectStore
   /** About how many commands form a batch at most. */
   readonly batchSizeMax: number
@@ -178,7 +181,10 @@ export class Lane implements Service {
     const works = [...parked, ...logged, ...runnable]
     if (works.length === 0) return false
     this.#inHand = new Set(works.map((work) => work.envelope.id))
-    await this.#committer.commit(works, taken.rows.map((row) => row.seq))
+    await this.#committer.commit(
+      works,
+      taken.rows.map((row) => row.seq),
+    )
     return true
   }
 
@@ -189,7 +195,8 @@ export class Lane implements Service {
       const session = await this.#connected()
       const commands = await session.parked(parked.partition, parked.service, parked.key, PARKED_COMMANDS_MAX)
       if (commands.length === 0) this.#parking.delete(parked)
-      for (const { envelope, partition, seq, attempts } of commands) works.push({ envelope, partition, origin: { from: 'parked', seq, attempts } })
+      for (const { envelope, partition, seq, attempts } of commands)
+        works.push({ envelope, partition, origin: { from: 'parked', seq, attempts } })
     }
     return works
   }

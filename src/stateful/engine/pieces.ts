@@ -33,7 +33,8 @@ export function splitPieces(works: readonly Work[], rows: readonly string[], isC
     }
     piece.works.push(work)
     const { origin } = work
-    if (origin.from === 'log' && pieces.indexOf(piece) >= pieces.indexOf(lastPiece.get(origin.row) ?? piece)) lastPiece.set(origin.row, piece)
+    if (origin.from === 'log' && pieces.indexOf(piece) >= pieces.indexOf(lastPiece.get(origin.row) ?? piece))
+      lastPiece.set(origin.row, piece)
   }
   for (const row of rows) (lastPiece.get(row) ?? pieces[0])?.consumed.push(row)
   return pieces.filter((piece) => piece.works.length > 0 || piece.consumed.length > 0)

@@ -102,7 +102,8 @@ class BatchPlan {
       if (partition !== undefined) this.#partitions.add(partition)
     }
     const missing: Ran = { status: 'failed', error: new Error(`this program has no stateful side for service '${envelope.service}'`) }
-    const ran = runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: new Date(this.#options.now) }) ?? missing
+    const ran =
+      runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: new Date(this.#options.now) }) ?? missing
     if (ran.status === 'failed') return this.#failed(work, ran.error)
     if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
     this.#finish(work, ran, cells[0]?.version ?? 0)
@@ -203,7 +204,8 @@ class BatchPlan {
     const key = envelope.keys[0] ?? ''
     const id = cellKey(envelope.service, key)
     const isHead = origin.from === 'parked' || !this.#options.parkedKey(envelope.service, key)
-    if (isHead && !this.#parkedKeys.has(id)) this.#parkedKeys.set(id, { service: envelope.service, key, partition, dueAt: this.#options.now + delayMs })
+    if (isHead && !this.#parkedKeys.has(id))
+      this.#parkedKeys.set(id, { service: envelope.service, key, partition, dueAt: this.#options.now + delayMs })
     if (origin.from === 'direct') this.#answers.push({ work, result: { status: 'held' } })
     if (origin.from === 'parked') this.#retried.push({ seq: origin.seq, attempts, delayMs, error: error ?? '' })
     else this.#parked.push({ partition, envelope, attempts, delayMs, error })

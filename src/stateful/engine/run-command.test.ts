@@ -72,7 +72,11 @@ const side = stateful(counters, {
 const runner = new CommandRunner(side as unknown as AnyStateful)
 const now = new Date(0)
 const cellOf = (key: string, total?: number): Cell =>
-  new Cell(side.entity, key, total === undefined ? undefined : { service: 'counters', key, version: 3, shape: 1, state: JSON.stringify({ total, seen: [] }) })
+  new Cell(
+    side.entity,
+    key,
+    total === undefined ? undefined : { service: 'counters', key, version: 3, shape: 1, state: JSON.stringify({ total, seen: [] }) },
+  )
 const run = (name: string, cells: Cell[], given: object = {}): Ran =>
   runner.run(name, JSON.stringify({ key: 'a', by: 2, ...given }), cells, { commandId: 'id', now })
 

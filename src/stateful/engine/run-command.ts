@@ -16,7 +16,12 @@ export interface Emitted {
 
 /** How one run ended. `failed`: the handler threw; the command may be tried again. Texts are JSON; `changed` are the cells that differ now. */
 export type Ran =
-  | { readonly status: 'succeeded'; readonly reply: string | undefined; readonly events: readonly Emitted[]; readonly changed: readonly Cell[] }
+  | {
+      readonly status: 'succeeded'
+      readonly reply: string | undefined
+      readonly events: readonly Emitted[]
+      readonly changed: readonly Cell[]
+    }
   | { readonly status: 'rejected'; readonly code: string; readonly data: string | undefined }
   | { readonly status: 'failed'; readonly error: unknown }
 
@@ -30,7 +35,10 @@ interface Run {
 
 /** The commands of one stateful side, ready to run. `emit`, `reject` and the rest are made once and not per command. */
 export class CommandRunner {
-  readonly #commands: ReadonlyMap<string, { readonly command: AnyCommand; readonly handler: AnyHandler; readonly reject: AnyContext['reject'] }>
+  readonly #commands: ReadonlyMap<
+    string,
+    { readonly command: AnyCommand; readonly handler: AnyHandler; readonly reject: AnyContext['reject'] }
+  >
   readonly #emit: AnyContext['emit']
   readonly #side: AnyStateful
   #run: Run | undefined
@@ -76,7 +84,9 @@ export class CommandRunner {
       const state = run.replaced.has(cell) ? run.replaced.get(cell) : cell.state
       return { cell, state, text: cell.serialize(state) }
     })
-    const changed = left.filter(({ cell, state, text: after }) => (run.removed.has(cell) ? cell.remove() : cell.keep(state, after))).map(({ cell }) => cell)
+    const changed = left
+      .filter(({ cell, state, text: after }) => (run.removed.has(cell) ? cell.remove() : cell.keep(state, after)))
+      .map(({ cell }) => cell)
     return { status: 'succeeded', reply: text, events: run.events, changed }
   }
 
@@ -106,7 +116,8 @@ export class CommandRunner {
   readonly #exists = (current: unknown): boolean => cellOf(this.#current('exists'), current).exists
 
   #current(what: string): Run {
-    if (this.#run === undefined) throw misused(`${what} was called after its handler had returned; a handler does everything before it returns`)
+    if (this.#run === undefined)
+      throw misused(`${what} was called after its handler had returned; a handler does everything before it returns`)
     return this.#run
   }
 }
@@ -135,7 +146,11 @@ function checked(schema: Schema, value: unknown, what: string): unknown {
 }
 
 function emitted(event: AnyEvent, data: unknown): Emitted {
-  return { name: event.name, shape: event.version, data: JSON.stringify(checked(event.data, data, `the data of event ${event.service}.${event.name}`)) }
+  return {
+    name: event.name,
+    shape: event.version,
+    data: JSON.stringify(checked(event.data, data, `the data of event ${event.service}.${event.name}`)),
+  }
 }
 
 function rejecters(command: AnyCommand): AnyContext['reject'] {
@@ -145,7 +160,9 @@ function rejecters(command: AnyCommand): AnyContext['reject'] {
 }
 
 function cellOf(run: Run, state: unknown): Cell {
-  const cell = run.cells.find((candidate) => candidate.state === state || (run.replaced.has(candidate) && run.replaced.get(candidate) === state))
+  const cell = run.cells.find(
+    (candidate) => candidate.state === state || (run.replaced.has(candidate) && run.replaced.get(candidate) === state),
+  )
   if (cell === undefined) throw misused('replace, remove and exists take the state that the handler was given')
   return cell
 }

@@ -32,7 +32,9 @@ export class Ownership {
   /** Moves towards the target. Returns when to look again, where a move has to wait. */
   async balance(cluster: Cluster): Promise<number | undefined> {
     const { id, instances, adopt, drop } = this.#options
-    const owners = cluster.instances.filter((instance) => instance.alive && instance.roles.includes('stateful')).map((instance) => instance.id)
+    const owners = cluster.instances
+      .filter((instance) => instance.alive && instance.roles.includes('stateful'))
+      .map((instance) => instance.id)
     const target = new Set(assignPartitions(owners, cluster.partitions.length).get(id))
     const waitMs = this.#settling(owners)
     const surplus = [...this.#held].filter((partition) => !target.has(partition))
@@ -49,7 +51,7 @@ export class Ownership {
           await drop(rows.map((row) => row.partition))
           throw error
         })
-        this.#options.log.info({ partitions: rows.length, held: this.#held.size }, 'took partitions')
+        this.#options.log.debug({ partitions: rows.length, held: this.#held.size }, 'took partitions')
       }
     }
     return surplus.length > 0 && waitMs > 0 ? waitMs : undefined
@@ -71,7 +73,7 @@ export class Ownership {
     await this.#options.drop(partitions)
     for (const partition of partitions) this.#held.delete(partition)
     await this.#options.instances.release(this.#options.id, partitions)
-    this.#options.log.info({ partitions: partitions.length, held: this.#held.size }, 'handed partitions over')
+    this.#options.log.debug({ partitions: partitions.length, held: this.#held.size }, 'handed partitions over')
   }
 
   /** How long moves still have to wait since the set of owners changed, in milliseconds. */

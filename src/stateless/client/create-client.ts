@@ -45,7 +45,9 @@ export function createClient<C extends AnyContract>(contract: C, options: Client
 }
 
 /** The reply, or a throw: for scripts and tests, where a rejection is a mistake. @throws TwofoldError REJECTED */
-export function unwrap<Reply>(outcome: Succeeded<Reply> | { readonly status: 'rejected'; readonly code: string; readonly data: unknown; readonly commandId: string }): Reply {
+export function unwrap<Reply>(
+  outcome: Succeeded<Reply> | { readonly status: 'rejected'; readonly code: string; readonly data: unknown; readonly commandId: string },
+): Reply {
   if (outcome.status === 'succeeded') return outcome.reply
   throw new TwofoldError('REJECTED', `the command was rejected: ${outcome.code}`, { problem: outcome.data, commandId: outcome.commandId })
 }
@@ -61,7 +63,11 @@ class Caller {
     this.#http = { fetch: given ?? fetch, retries: retries ?? 3 }
   }
 
-  async send(command: AnyCommand, input: Record<string, unknown>, options: CallOptions): Promise<AnyOutcome | Accepted<unknown, unknown, Record<string, unknown>>> {
+  async send(
+    command: AnyCommand,
+    input: Record<string, unknown>,
+    options: CallOptions,
+  ): Promise<AnyOutcome | Accepted<unknown, unknown, Record<string, unknown>>> {
     const respond = options.respond ?? command.respond
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const endsAt = performance.now() + timeoutMs
@@ -88,7 +94,7 @@ class Caller {
       for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))
     }
     const headers: Record<string, string> = options.after === undefined ? {} : { 'twofold-consistency-token': options.after }
-    const answer = await this.#call('GET', search.size > 0 ? `${path}?${search}` : path, { headers, ...options })
+    const answer = await this.#call('GET', search.size > 0 ? `${path}?${search.toString()}` : path, { headers, ...options })
     if (answer.status !== 200) throw errorOf(answer)
     return answer.body
   }
@@ -107,7 +113,11 @@ class Caller {
       const outcome = answer && finalOutcome(commandId, answer.body as StatusDocument)
       if (outcome !== undefined) return outcome
     }
-    throw new TwofoldError('OUTCOME_TIMEOUT', `command ${commandId} has no outcome after ${Math.round(timeoutMs)} ms; it goes on, ask GET /commands/${commandId}`, { commandId })
+    throw new TwofoldError(
+      'OUTCOME_TIMEOUT',
+      `command ${commandId} has no outcome after ${Math.round(timeoutMs)} ms; it goes on, ask GET /commands/${commandId}`,
+      { commandId },
+    )
   }
 
   async #call(
@@ -143,7 +153,11 @@ function finalOutcome(commandId: string, document: StatusDocument): AnyOutcome |
   const token = consistencyToken === undefined ? {} : { consistencyToken }
   if (status === 'succeeded') return { status, reply, version: version ?? 0, commandId, ...token }
   if (status === 'rejected') return { status, code: rejection?.code ?? '', data: rejection?.data, commandId, ...token }
-  if (status === 'dead') throw new TwofoldError('COMMAND_DEAD', `command ${commandId} has failed for good; an operator decides what becomes of it`, { commandId, problem: document })
+  if (status === 'dead')
+    throw new TwofoldError('COMMAND_DEAD', `command ${commandId} has failed for good; an operator decides what becomes of it`, {
+      commandId,
+      problem: document,
+    })
   return undefined
 }
 

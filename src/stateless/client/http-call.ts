@@ -34,7 +34,9 @@ export async function httpCall(request: HttpRequest, options: HttpOptions): Prom
       request.signal.throwIfAborted()
       if (attempt <= options.retries) return undefined
       const reason = error instanceof Error ? causeOf(error) : String(error)
-      throw new TwofoldError('UNREACHABLE', `${request.method} ${request.url} got no answer after ${attempt} tries (${reason})`, { cause: error })
+      throw new TwofoldError('UNREACHABLE', `${request.method} ${request.url} got no answer after ${attempt} tries (${reason})`, {
+        cause: error,
+      })
     })
     if (answer !== undefined && (!TRIED_AGAIN.has(answer.status) || attempt > options.retries)) return answer
     const asked = Number(answer?.headers.get('retry-after') ?? 0) * 1000
@@ -45,7 +47,13 @@ export async function httpCall(request: HttpRequest, options: HttpOptions): Prom
 
 /** The error that a problem document (RFC 9457) stands for. */
 export function errorOf(answer: Answer): TwofoldError {
-  const problem = (answer.body ?? {}) as { code?: string; detail?: string; title?: string; commandId?: string; errors?: TwofoldError['faults'] }
+  const problem = (answer.body ?? {}) as {
+    code?: string
+    detail?: string
+    title?: string
+    commandId?: string
+    errors?: TwofoldError['faults']
+  }
   const code: ErrorCode = problem.code !== undefined && problem.code in errorAdvice ? (problem.code as ErrorCode) : 'INTERNAL'
   const retryAfter = answer.headers.get('retry-after')
   return new TwofoldError(code, problem.detail ?? problem.title ?? `the server answered ${answer.status}`, {

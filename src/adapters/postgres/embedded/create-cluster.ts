@@ -44,8 +44,21 @@ export async function createCluster(cluster: string, binaries: Binaries, user: S
 }
 
 async function initdb(program: string, making: string, passwordFile: string, user: ServerUser | undefined): Promise<void> {
-  const words = ['--username=twofold', `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-instructions', '--no-sync']
-  const child = spawn(program, [...words, '-D', user ? STANDING_IN : making], { cwd: making, ...user, stdio: ['ignore', 'pipe', 'pipe'], env: serverEnvironment() })
+  const words = [
+    '--username=twofold',
+    `--pwfile=${passwordFile}`,
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    '--locale=C',
+    '--no-instructions',
+    '--no-sync',
+  ]
+  const child = spawn(program, [...words, '-D', user ? STANDING_IN : making], {
+    cwd: making,
+    ...user,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: serverEnvironment,
+  })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const [code] = (await once(child, 'close').catch((error: unknown) => {
@@ -54,7 +67,5 @@ async function initdb(program: string, making: string, passwordFile: string, use
   if (code !== 0) throw new TwofoldError('EMBEDDED_POSTGRES_FAILED', `initdb failed: ${output.trim().split('\n').slice(-3).join(' ')}`)
 }
 
-/** Settings of the user's own PostgreSQL (PGHOST, PGDATA, PGOPTIONS …) must not leak into ours. */
-export function serverEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PG')))
-}
+/** Nothing of the caller's environment: PGDATA, PGOPTIONS or a language of somebody's terminal must not change what a server does. */
+export const serverEnvironment: NodeJS.ProcessEnv = { LC_ALL: 'C' }

@@ -52,7 +52,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
   const major = await readFile(join(cluster, 'PG_VERSION'), 'utf8').catch(() => '')
   if (major.trim() !== binaries.major) {
-    const what = major.trim() === '' ? 'no PostgreSQL data folder' : `made by PostgreSQL ${major.trim()}, this program brings ${binaries.major}`
+    const what =
+      major.trim() === '' ? 'no PostgreSQL data folder' : `made by PostgreSQL ${major.trim()}, this program brings ${binaries.major}`
     throw unusable(folder, `${cluster} is ${what}: set TWOFOLD_DATA_DIR to another folder`)
   }
   const launching: Launch = { cluster, logFile: join(folder, 'postgresql.log'), binaries, user }
@@ -67,11 +68,17 @@ interface Found {
 }
 
 /** Finds or makes a running server. Every turn looks at the folder anew, because others may be at work on it too. */
-async function running(launching: Launch, password: string, endsAt: number, port: number | undefined, log: (line: string) => void): Promise<Found> {
+async function running(
+  launching: Launch,
+  password: string,
+  endsAt: number,
+  port: number | undefined,
+  log: (line: string) => void,
+): Promise<Found> {
   const { cluster } = launching
   let launched = false
   // A start that fails because another program was faster is followed by finding that one's server; three that are not are a fault.
-  for (let failures = 0; failures < 3 && performance.now() < endsAt; ) {
+  for (let failures = 0; failures < 3 && performance.now() < endsAt;) {
     const pidFile = readPidFile(cluster)
     const processes = processesIn(cluster)
     if (pidFile !== undefined && processes.includes(pidFile.pid)) {
@@ -152,14 +159,16 @@ class RunningPostgres implements EmbeddedPostgres {
 
   /** A server that dies under us (killed, out of memory) is started again at the same port, so that everybody finds it again. */
   async #watch(keeper: Keeper): Promise<void> {
-    for (let current = keeper; ; ) {
+    for (let current = keeper; ;) {
       await current.ended
       if (this.#stopped !== undefined) return
       this.#keeper = undefined
       this.#log('the embedded PostgreSQL went away; starting it again')
-      const found = await running(this.#launching, this.#password, performance.now() + 60_000, this.port, this.#log).catch((error: unknown) => {
-        this.#log(String(error))
-      })
+      const found = await running(this.#launching, this.#password, performance.now() + 60_000, this.port, this.#log).catch(
+        (error: unknown) => {
+          this.#log(String(error))
+        },
+      )
       if (found === undefined) return
       current = found.keeper
       this.#keeper = current

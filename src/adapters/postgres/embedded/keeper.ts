@@ -14,7 +14,12 @@ export interface Keeper {
 
 /** Connects and makes itself present. Undefined: the server does not answer (yet), or its last user is just stopping it. */
 export async function keep(url: string): Promise<Keeper | undefined> {
-  const client = new pg.Client({ connectionString: url, application_name: 'twofold keeper', connectionTimeoutMillis: 2000, keepAlive: true })
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'twofold keeper',
+    connectionTimeoutMillis: 2000,
+    keepAlive: true,
+  })
   client.on('error', () => undefined)
   const ended = new Promise<void>((resolve) => client.once('end', () => resolve()))
   try {

@@ -32,7 +32,10 @@ const SETTINGS = {
 
 /** Starts a server. Returns true once it has its folder, false if another one got it first (then that one is to be used). */
 export async function launch({ cluster, logFile, binaries, user }: Launch, port: number | undefined, endsAt: number): Promise<boolean> {
-  const settings = Object.entries({ ...SETTINGS, port: String(port ?? (await freePort())) }).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const settings = Object.entries({ ...SETTINGS, port: String(port ?? (await freePort())) }).flatMap(([name, value]) => [
+    '-c',
+    `${name}=${value}`,
+  ])
   const log = await open(logFile, 'a', 0o600)
   try {
     const child = spawn(binaries.postgres, ['-D', user ? STANDING_IN : cluster, ...settings], {
@@ -41,7 +44,7 @@ export async function launch({ cluster, logFile, binaries, user }: Launch, port:
       // A process group of its own: Ctrl-C in a terminal must not stop the database under a program that is still finishing.
       detached: true,
       stdio: ['ignore', log.fd, log.fd],
-      env: serverEnvironment(),
+      env: serverEnvironment,
     })
     const failed = once(child, 'error').then(([error]: unknown[]) => {
       throw new TwofoldError('EMBEDDED_POSTGRES_FAILED', `cannot run ${binaries.postgres}: ${String(error)}`, { cause: error })

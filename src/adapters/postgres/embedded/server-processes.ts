@@ -31,7 +31,7 @@ export function processesIn(cluster: string): number[] {
     .filter((pid) => {
       try {
         const at = statSync(`/proc/${pid}/cwd`)
-        return at.dev === folder.dev && at.ino === folder.ino && /^postgres/.test(readFileSync(`/proc/${pid}/comm`, 'utf8'))
+        return at.dev === folder.dev && at.ino === folder.ino && readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('postgres')
       } catch {
         return false
       }
@@ -49,7 +49,10 @@ export function signalProcess(pid: number, signal: NodeJS.Signals): void {
 
 function processesByLsof(cluster: string): number[] {
   try {
-    return execFileSync('lsof', ['-a', '-d', 'cwd', '-c', 'postgres', '-t', '--', cluster], { encoding: 'utf8' }).split('\n').filter(Boolean).map(Number)
+    return execFileSync('lsof', ['-a', '-d', 'cwd', '-c', 'postgres', '-t', '--', cluster], { encoding: 'utf8' })
+      .split('\n')
+      .filter(Boolean)
+      .map(Number)
   } catch {
     return []
   }
