@@ -1,0 +1,4 @@
+import { run } from 'twofold'
+import { shop } from './app.ts'
+
+await run(shop, { roles: ['subscribers'] })
