@@ -13,7 +13,7 @@ afterAll(async () => {
 })
 
 function launch(role: 'stateless' | 'stateful' | 'subscribers'): Program {
-  const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'warn', TWOFOLD_LEASE_MS: '2000', MAIL_FILE: '' }
+  const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'warn', TWOFOLD_LEASE_MS: '2000' }
   const program = startProgram(`examples/shop/${role}.ts`, environment)
   programs.push(program)
   return program

@@ -20,7 +20,7 @@ afterAll(async () => {
 
 test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and lose no money', { timeout: 150_000 }, async () => {
   // Both instances take requests and own half of the partitions, so about half of all transfers have two owners.
-  const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'error', MAIL_FILE: '' }
+  const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'error' }
   for (let instance = 0; instance < 2; instance += 1) {
     const program = startProgram('examples/shop/main.ts', environment)
     programs.push(program)
