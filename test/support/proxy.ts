@@ -1,0 +1,52 @@
+// A TCP proxy in front of a database, to take it away and bring it back without touching the server others use.
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+
+export interface Proxy {
+  /** The given address, by way of the proxy. */
+  readonly url: string
+  /** Cuts every connection and refuses new ones. */
+  cut(): Promise<void>
+  /** Takes connections again, at the same port. */
+  restore(): Promise<void>
+  close(): Promise<void>
+}
+
+export async function proxyTo(target: string): Promise<Proxy> {
+  const { hostname, port } = new URL(target)
+  const sockets = new Set<Socket>()
+  const serve = (): ReturnType<typeof createServer> =>
+    createServer((near) => {
+      const far = connect(Number(port), hostname)
+      for (const socket of [near, far]) {
+        sockets.add(socket)
+        socket.on('error', () => undefined)
+        socket.on('close', () => {
+          sockets.delete(socket)
+          near.destroy()
+          far.destroy()
+        })
+      }
+      near.pipe(far).pipe(near)
+    })
+  let server = serve().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address() as { port: number }
+  const url = new URL(target)
+  url.host = `127.0.0.1:${address.port}`
+  const cut = async (): Promise<void> => {
+    const closed = once(server, 'close')
+    server.close()
+    for (const socket of sockets) socket.destroy()
+    await closed
+  }
+  return {
+    url: url.href,
+    cut,
+    async restore() {
+      server = serve().listen(address.port, '127.0.0.1')
+      await once(server, 'listening')
+    },
+    close: cut,
+  }
+}
