@@ -43,23 +43,32 @@ test('while PostgreSQL is away new commands get 503, and what was accepted is fi
   programs.push(owner)
   await addressOf(owner)
   expect(await (await fetch(`${address}${location}?wait=20`)).json()).toMatchObject({ status: 'succeeded', reply: { orderId: 'o-1' } })
-  await until('the gateway takes commands again', async () => (await post(`${address}/orders`, { orderId: 'o-3', customerId: 'c', lines: [line] })).status === 202)
+  await until(
+    'the gateway takes commands again',
+    async () => (await post(`${address}/orders`, { orderId: 'o-3', customerId: 'c', lines: [line] })).status === 202,
+  )
 
   // Now under a running owner: its connections break in the middle of the work, and it goes on by itself.
-  const waiting = Array.from({ length: 50 }, (_, at) => post(`${address}/orders`, { orderId: `b-${at}`, customerId: 'c', lines: [line] }, { 'idempotency-key': `b-${at}` }))
+  const waiting = Array.from({ length: 50 }, (_, at) =>
+    post(`${address}/orders`, { orderId: `b-${at}`, customerId: 'c', lines: [line] }, { 'idempotency-key': `b-${at}` }),
+  )
   await proxy.cut()
   const first = await Promise.all(waiting)
   await proxy.restore()
   await until('every order is accepted under the same key', async () => {
     const answers = await Promise.all(
-      first.map((_, at) => post(`${address}/orders`, { orderId: `b-${at}`, customerId: 'c', lines: [line] }, { 'idempotency-key': `b-${at}` })),
+      first.map((_, at) =>
+        post(`${address}/orders`, { orderId: `b-${at}`, customerId: 'c', lines: [line] }, { 'idempotency-key': `b-${at}` }),
+      ),
     )
     return answers.every((answer) => answer.status === 202)
   })
   const client = new pg.Client({ connectionString: database.url })
   await client.connect()
   await until('every order is placed once', async () => {
-    const { rows } = await client.query(`select count(*)::int as placed, max(version)::int as version from twofold.entity where key like 'b-%'`)
+    const { rows } = await client.query(
+      `select count(*)::int as placed, max(version)::int as version from twofold.entity where key like 'b-%'`,
+    )
     return rows[0].placed === 50 && rows[0].version === 1
   })
   await client.end()

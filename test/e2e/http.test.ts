@@ -28,7 +28,11 @@ const post = (url: string, body: object, headers: Record<string, string> = {}): 
 test('the typed client sees replies, rejections and optimistic answers as the contract declares them', async () => {
   const client = createClient(wallets, { url: urlOf(0) })
   expect(unwrap(await client.deposit({ walletId: 'anna', amountCents: 500 }))).toEqual({ balanceCents: 500 })
-  expect(await client.transfer({ from: 'anna', to: 'ben', amountCents: 900 })).toMatchObject({ status: 'rejected', code: 'insufficientFunds', data: { balanceCents: 500 } })
+  expect(await client.transfer({ from: 'anna', to: 'ben', amountCents: 900 })).toMatchObject({
+    status: 'rejected',
+    code: 'insufficientFunds',
+    data: { balanceCents: 500 },
+  })
   expect(await client.transfer({ from: 'anna', to: 'anna', amountCents: 1 })).toMatchObject({ status: 'rejected', code: 'sameWallet' })
   const placed = await createClient(orders, { url: urlOf(1) }).placeOrder({ customerId: 'c', lines: [line] })
   expect(placed.optimistic).toEqual({ orderId: placed.commandId, status: 'pending', totalCents: 300 })
@@ -52,7 +56,9 @@ test('one Idempotency-Key sent to two instances at once has one effect and one a
     expect(answers.map((answer) => answer.status)).toEqual([202, 202, 202, 202])
     expect(new Set(await Promise.all(answers.map((answer) => answer.text()))).size).toBe(1)
     const deposits = await Promise.all(
-      [0, 1, 0, 1].map((at) => post(`${urlOf(at)}/wallets/race-${round}/deposits`, { amountCents: 7 }, { 'idempotency-key': `"race-${round}"` })),
+      [0, 1, 0, 1].map((at) =>
+        post(`${urlOf(at)}/wallets/race-${round}/deposits`, { amountCents: 7 }, { 'idempotency-key': `"race-${round}"` }),
+      ),
     )
     expect(deposits.map((answer) => answer.status)).toEqual([200, 200, 200, 200])
     expect(new Set(await Promise.all(deposits.map((answer) => answer.text()))).size).toBe(1)
@@ -85,7 +91,10 @@ test('the client chooses between waiting and not waiting', async () => {
 test('more than one fault is told at once, by JSON pointer', async () => {
   const answer = await post(`${urlOf(0)}/orders`, { customerId: 7, lines: [{ ...line, quantity: 0, colour: 'red' }], discount: 1 })
   const problem = (await answer.json()) as { errors: { path: string }[] }
-  expect([answer.status, problem.errors.map((error) => error.path).toSorted()]).toEqual([422, ['/customerId', '/discount', '/lines/0/colour', '/lines/0/quantity']])
+  expect([answer.status, problem.errors.map((error) => error.path).toSorted()]).toEqual([
+    422,
+    ['/customerId', '/discount', '/lines/0/colour', '/lines/0/quantity'],
+  ])
   const dear = await post(`${urlOf(0)}/orders`, { customerId: 'c', lines: [{ ...line, priceCents: 1_000_000_000 }] })
   expect([dear.status, ((await dear.json()) as { errors: object[] }).errors]).toEqual([422, [expect.objectContaining({ path: '/lines' })]])
 })

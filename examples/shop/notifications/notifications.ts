@@ -20,7 +20,11 @@ export function notifications({ mailer }: { mailer: Mailer }): Reactor {
     on: {
       orders: {
         async orderPlaced({ id, data }) {
-          await mailer.send({ to: data.customerId, subject: `Your order ${data.orderId}: ${(data.totalCents / 100).toFixed(2)}`, messageId: id })
+          await mailer.send({
+            to: data.customerId,
+            subject: `Your order ${data.orderId}: ${(data.totalCents / 100).toFixed(2)}`,
+            messageId: id,
+          })
         },
       },
     },

@@ -8,7 +8,8 @@ const TOTAL_CENTS_MAX = 1_000_000_000
 export const ordersStateless = stateless(orders, {
   checks: {
     placeOrder({ lines }, { invalid }) {
-      if (totalCents(lines) > TOTAL_CENTS_MAX) invalid('/lines', `an order is at most ${TOTAL_CENTS_MAX} cents, this one is ${totalCents(lines)}`)
+      if (totalCents(lines) > TOTAL_CENTS_MAX)
+        invalid('/lines', `an order is at most ${TOTAL_CENTS_MAX} cents, this one is ${totalCents(lines)}`)
     },
   },
   optimistic: {

@@ -23,7 +23,12 @@ export const sellerStats = projection('seller-stats', {
       `insert into seller_stats select * from unnest($1::text[], $2::int[], $3::int[], $4::bigint[])
        on conflict (seller_id) do update set orders = seller_stats.orders + excluded.orders,
          items = seller_stats.items + excluded.items, revenue_cents = seller_stats.revenue_cents + excluded.revenue_cents`,
-      [rows.map(([id]) => id), rows.map(([, row]) => row.orders), rows.map(([, row]) => row.items), rows.map(([, row]) => row.revenueCents)],
+      [
+        rows.map(([id]) => id),
+        rows.map(([, row]) => row.orders),
+        rows.map(([, row]) => row.items),
+        rows.map(([, row]) => row.revenueCents),
+      ],
     )
   },
 })

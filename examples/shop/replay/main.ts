@@ -1,0 +1,49 @@
+// `npm run replay`: real orders into a running shop, then the reconciliation. Exit code 1 when something differs, 2 for a wrong command line.
+import { Instances } from './instances.ts'
+import { parseOptions, USAGE, type ReplayOptions } from './options.ts'
+import { showProgress } from './progress.ts'
+import { readOrders, type ReplayedOrder } from './read-orders.ts'
+import { reconcile, sumsOf } from './reconcile.ts'
+import { differencesOf, isClean, tableOf } from './report.ts'
+import { sampleOrders } from './sample-orders.ts'
+import { sendOrders } from './send-orders.ts'
+
+const options = parseOptions(process.argv.slice(2))
+if ('fault' in options) {
+  process.stderr.write(`${options.fault}\n\n${USAGE}`)
+  process.exit(2)
+}
+try {
+  process.exitCode = (await replay(options)) ? 0 : 1
+} catch (error) {
+  process.stderr.write(`replay: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}
+
+async function replay(given: ReplayOptions): Promise<boolean> {
+  const orders = await ordersOf(given)
+  await checkReady(given.urls)
+  const shop = new Instances(given.urls)
+  const progress = showProgress(orders.length, process.stderr)
+  const sent = await sendOrders(shop, orders, { ...given, progress: (done) => progress.update(done) }).finally(() => progress.stop())
+  process.stdout.write(`\n${tableOf(sent)}\n\n`)
+  const differences = await reconcile(shop, orders)
+  process.stdout.write(`${differencesOf(differences, sumsOf(orders).size)}\n`)
+  return isClean(sent, differences)
+}
+
+async function ordersOf({ orders, sample, seed, limit }: ReplayOptions): Promise<ReplayedOrder[]> {
+  if (orders === undefined) return sampleOrders(sample, seed).slice(0, limit)
+  const read = await readOrders(orders).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'ENOENT' ? new Error(`there is no file ${orders}`) : error
+  })
+  return read.slice(0, limit)
+}
+
+async function checkReady(urls: readonly string[]): Promise<void> {
+  for (const url of urls) {
+    const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined)
+    if (answer?.status !== 200)
+      throw new Error(`no shop is ready at ${url}: start it with \`npm start\`, or name another address with --url`)
+  }
+}
