@@ -39,7 +39,16 @@ const OUTCOME_MS = 60_000
 
 export async function sendOrders(shop: Instances, orders: readonly ReplayedOrder[], options: SendOptions): Promise<Sent> {
   const sent: Sent = {
-    ...{ sent: 0, accepted: 0, replayed: 0, succeeded: 0, rejected: 0, alreadyPlaced: 0, dead: 0, lost: 0, duplicated: 0, seconds: 0 },
+    sent: 0,
+    accepted: 0,
+    replayed: 0,
+    succeeded: 0,
+    rejected: 0,
+    alreadyPlaced: 0,
+    dead: 0,
+    lost: 0,
+    duplicated: 0,
+    seconds: 0,
     refused: [],
     accept: new Latency(),
     effect: new Latency(),

@@ -37,8 +37,7 @@ const APPEND = `insert into twofold._command (partition, first_id, last_id, coun
   select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::text[])`
 
 // Commands with a claim are packed by the database, because only it knows which claims were won. Claims are inserted in the order of
-// their hashes (the arrays are sorted), so that two flushes with the same keys cannot lock each other out. A claim that names this very
-// command was made by an earlier try of the same call; it counts as won unless the command has been answered since.
+// their hashes (the arrays are sorted), so that two flushes with the same keys cannot lock each other out.
 const CLAIM_AND_APPEND = `with wanted as materialized (
     select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::int[])
       t(hash, fingerprint, id, answer, partition, line, at)),
@@ -46,16 +45,15 @@ const CLAIM_AND_APPEND = `with wanted as materialized (
     insert into twofold._claim (hash, fingerprint, command_id, answer)
       select hash, fingerprint, id, answer from wanted where hash is not null order by hash
       on conflict do nothing returning hash),
-  mine as materialized (
-    select w.* from wanted w where w.hash is null or w.hash in (select hash from won)
-      or (exists (select 1 from twofold._claim c where c.hash = w.hash and c.command_id = w.id)
-          and not exists (select 1 from twofold._outcome o where o.id = w.id))),
+  mine as materialized (select * from wanted where hash is null or hash in (select hash from won)),
   appended as (
     insert into twofold._command (partition, first_id, last_id, count, body)
       select partition, min(id::text)::uuid, max(id::text)::uuid, count(*), string_agg(line, E'\\n' order by at) from mine group by partition)
   select id from mine`
 
 const LOSERS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
+
+const ANSWERED = 'select id from twofold._outcome where id = any($1::uuid[])'
 
 export class PostgresCommandLog implements CommandLog, Service {
   readonly name = 'postgres'
@@ -203,6 +201,7 @@ async function claimAndAppend(client: pg.Client, group: readonly Waiting[]): Pro
   const appended = new Set(rows.map((row) => row.id))
   const losers = group.filter(({ entry }) => !appended.has(entry.envelope.id))
   const claims = await readClaims(client, losers)
+  for (const waiting of await appendAgain(client, losers, claims)) appended.add(waiting.entry.envelope.id)
   for (const { entry, settle, fail } of group) {
     const claim = claims.get(entry.envelope.claim?.hash ?? '')
     if (appended.has(entry.envelope.id)) settle({ status: 'appended' })
@@ -210,6 +209,21 @@ async function claimAndAppend(client: pg.Client, group: readonly Waiting[]): Pro
     else
       fail(new TwofoldError('UNAVAILABLE', 'the Idempotency-Key was given free in this very moment; try again', { retryAfterSeconds: 1 }))
   }
+}
+
+/** A claim that names this very command was made by an earlier try of the same call: the command is appended, unless it has been answered since. */
+async function appendAgain(
+  client: pg.Client,
+  losers: readonly Waiting[],
+  claims: ReadonlyMap<string, StoredClaim>,
+): Promise<readonly Waiting[]> {
+  const own = losers.filter(({ entry }) => claims.get(entry.envelope.claim?.hash ?? '')?.commandId === entry.envelope.id)
+  if (own.length === 0) return []
+  const { rows } = await client.query<{ id: string }>(ANSWERED, [plainArray(own.map(({ entry }) => entry.envelope.id))])
+  const answered = new Set(rows.map((row) => row.id))
+  const again = own.filter(({ entry }) => !answered.has(entry.envelope.id))
+  if (again.length > 0) await append(client, again)
+  return again
 }
 
 /** Of several requests with one key in the same group the first one counts; the others find its claim. */
