@@ -40,13 +40,15 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const signals: Signals = new Signals({ url, log, hasPeers: () => members.membership.hasPeers() })
   const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
   const instances = new PostgresInstances(database, signals)
+  const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false })
   const store = new PostgresEffectStore({
     url,
     applicationName: 'twofold engine',
     leaseMs: options.leaseMs,
-    onCommitted: (stored) => {
-      if (stored.outcomes) signals.ring('outcome')
-      if (stored.events) signals.ring('event')
+    onCommitted: (batch) => {
+      outcomes.committed(batch.outcomes)
+      if (batch.outcomes.length > 0) signals.ring('outcome')
+      if (batch.events.length > 0) signals.ring('event')
     },
   })
   const members = membersOf({ app, options, log, store, slots, instances, instanceId, signals, now: () => ids.now() })
@@ -66,7 +68,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     ports: {
       log: commandLog,
       direct: members.engine,
-      outcomes: new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false }),
+      outcomes,
       entities: new PostgresEntities(database),
       database,
       ids,

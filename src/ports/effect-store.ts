@@ -87,7 +87,7 @@ export interface EffectBatch {
   readonly writes: readonly EntityWrite[]
   /** Entities that were read and not written, also by a command that only rejected. */
   readonly reads: readonly EntityRead[]
-  readonly outcomes: readonly Omit<StoredOutcome, 'finishedAt'>[]
+  readonly outcomes: readonly StoredOutcome[]
   readonly claims: readonly { readonly hash: string; readonly fingerprint: string; readonly commandId: string }[]
   readonly events: readonly EventAppend[]
   readonly consumed: readonly string[]

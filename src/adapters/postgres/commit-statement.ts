@@ -103,8 +103,9 @@ const parts: readonly Part[] = [
   {
     name: 'outcome',
     count: (batch) => batch.outcomes.length,
-    sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq)
-      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::bigint[]) returning 1`,
+    sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq, finished_at)
+      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::bigint[],
+        $10::timestamptz[]) returning 1`,
     arrays: ({ outcomes }) => [
       plainArray(outcomes.map((outcome) => outcome.id)),
       textArray(outcomes.map((outcome) => outcome.service)),
@@ -115,6 +116,7 @@ const parts: readonly Part[] = [
       plainArray(outcomes.map((outcome) => outcome.version)),
       plainArray(outcomes.map((outcome) => outcome.partition)),
       plainArray(outcomes.map((outcome) => outcome.eventSeq)),
+      plainArray(outcomes.map((outcome) => outcome.finishedAt.toISOString())),
     ],
   },
   {

@@ -22,7 +22,7 @@ export interface EffectStoreOptions {
   readonly applicationName: string
   readonly leaseMs: number
   /** Called after every commit, with what others may be waiting for. */
-  readonly onCommitted: (stored: { readonly outcomes: boolean; readonly events: boolean }) => void
+  readonly onCommitted: (batch: EffectBatch) => void
 }
 
 // Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
@@ -116,7 +116,7 @@ class PostgresEffectSession implements EffectSession {
 
   async commit(batch: EffectBatch): Promise<void> {
     await commit(this.#client, batch)
-    this.#onCommitted({ outcomes: batch.outcomes.length > 0, events: batch.events.length > 0 })
+    this.#onCommitted(batch)
   }
 
   async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
@@ -184,7 +184,7 @@ class PostgresEffectSession implements EffectSession {
         },
       })
       await run(client, '', 'commit', [])
-      if (stored) this.#onCommitted({ outcomes: stored.outcomes.length > 0, events: stored.events.length > 0 })
+      if (stored) this.#onCommitted(stored)
       return result
     } catch (error) {
       const lost = !(error instanceof BatchAborted) || error.failure === 'lost'

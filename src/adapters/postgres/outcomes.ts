@@ -22,6 +22,9 @@ interface Waiter {
   readonly settle: (outcome: StoredOutcome | undefined, error?: Error) => void
 }
 
+/** Outcomes of this process's own engine that are answered without asking the database. */
+const RECENT_MAX = 10_000
+
 const POLL_MS_MIN = 25
 const POLL_MS_MAX = 1000
 
@@ -37,6 +40,7 @@ const QUEUED = `select exists (select 1 from twofold._command
 export class PostgresOutcomes implements Outcomes {
   readonly #options: OutcomesOptions
   readonly #waiters = new Set<Waiter>()
+  readonly #recent = new Map<string, StoredOutcome>()
   readonly #wake = new Wake()
   #watching = false
 
@@ -44,7 +48,22 @@ export class PostgresOutcomes implements Outcomes {
     this.#options = options
   }
 
+  /** The engine of this very process has committed these: whoever waits for one of them is told at once. */
+  committed(outcomes: readonly StoredOutcome[]): void {
+    for (const outcome of outcomes) this.#recent.set(outcome.id, outcome)
+    for (const waiter of this.#waiters) {
+      const outcome = this.#recent.get(waiter.id)
+      if (outcome) waiter.settle(outcome)
+    }
+    for (const id of this.#recent.keys()) {
+      if (this.#recent.size <= RECENT_MAX) return
+      this.#recent.delete(id)
+    }
+  }
+
   find(commandId: string, timeoutMs: number, signal?: AbortSignal): Promise<StoredOutcome | undefined> {
+    const recent = this.#recent.get(commandId)
+    if (recent) return Promise.resolve(recent)
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         id: commandId,

@@ -63,7 +63,8 @@ export function planBatch(works: readonly Work[], options: PlanOptions): Planned
 class BatchPlan {
   readonly #options: PlanOptions
   readonly #cells = new Set<Cell>()
-  readonly #outcomes = new Map<string, Omit<StoredOutcome, 'finishedAt'>>()
+  readonly #outcomes = new Map<string, StoredOutcome>()
+  readonly #now: Date
   readonly #claims = new Map<string, EffectBatch['claims'][number]>()
   readonly #events = new Map<number, { readonly lines: string[]; last: number }>()
   readonly #parked: ParkWrite[] = []
@@ -77,6 +78,7 @@ class BatchPlan {
 
   constructor(options: PlanOptions) {
     this.#options = options
+    this.#now = new Date(options.now)
   }
 
   /** Runs one command, or parks it behind its key's head, or drops it because this very batch has answered it already. */
@@ -103,7 +105,7 @@ class BatchPlan {
     }
     const missing: Ran = { status: 'failed', error: new Error(`this program has no stateful side for service '${envelope.service}'`) }
     const ran =
-      runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: new Date(this.#options.now) }) ?? missing
+      runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: this.#now }) ?? missing
     if (ran.status === 'failed') return this.#failed(work, ran.error)
     if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
     this.#finish(work, ran, cells[0]?.version ?? 0)
@@ -136,9 +138,9 @@ class BatchPlan {
     return { batch, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
   }
 
-  #duplicate(work: Work, outcome: Omit<StoredOutcome, 'finishedAt'>): void {
+  #duplicate(work: Work, outcome: StoredOutcome): void {
     if (work.origin.from === 'parked') this.#unparked.push(work.origin.seq)
-    this.#answers.push({ work, result: { status: 'finished', outcome: { ...outcome, finishedAt: new Date(this.#options.now) } } })
+    this.#answers.push({ work, result: { status: 'finished', outcome } })
   }
 
   /** Direct commands claim their Idempotency-Key here; those from the log did so when they were appended. */
@@ -180,10 +182,10 @@ class BatchPlan {
   #store(work: Work, ended: Pick<StoredOutcome, 'status' | 'code' | 'body' | 'version'>): void {
     const { envelope, partition, origin } = work
     const eventSeq = this.#events.get(partition)?.last ?? this.#options.lastEvent(partition)
-    const outcome = { id: envelope.id, service: envelope.service, command: envelope.command, ...ended, partition, eventSeq }
+    const outcome = { id: envelope.id, service: envelope.service, command: envelope.command, ...ended, partition, eventSeq, finishedAt: this.#now }
     this.#outcomes.set(envelope.id, outcome)
     if (origin.from === 'parked') this.#unparked.push(origin.seq)
-    this.#answers.push({ work, result: { status: 'finished', outcome: { ...outcome, finishedAt: new Date(this.#options.now) } } })
+    this.#answers.push({ work, result: { status: 'finished', outcome } })
   }
 
   #failed(work: Work, error: unknown): void {
