@@ -32,7 +32,6 @@ export const errorAdvice = {
   HANDLER_FAILED: 'operator',
   HANDLER_MISUSED: 'never',
   FENCED: 'backoff',
-  CONFLICT: 'backoff',
   // What stands in the way of a start.
   INVALID_APP: 'never',
   INVALID_OPTIONS: 'never',

@@ -39,6 +39,7 @@ export interface Command<T extends CommandTypes> {
   readonly '~types'?: T
 }
 
+/** Any command. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the bound of every command
 export type AnyCommand = Command<any>
 

@@ -20,6 +20,7 @@ export interface Contract<Name extends string, Parts extends ContractParts> {
   readonly events: Parts['events']
 }
 
+/** Any contract. */
 export type AnyContract = Contract<string, ContractParts>
 
 /** The record of types behind a command or query. */

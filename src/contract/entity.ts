@@ -8,6 +8,7 @@ export interface Entity<Service extends string, State> {
   readonly upgrades: readonly ((old: never) => unknown)[]
 }
 
+/** Any entity. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the bound of every entity
 export type AnyEntity = Entity<string, any>
 

@@ -19,6 +19,7 @@ export interface Event<Data> {
   next<Newer>(data: Plain<'data', Newer, Schema<any, Newer>>, lift: (old: Data) => NoInfer<Newer>): Event<Newer>
 }
 
+/** Any event. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the bound of every event
 export type AnyEvent = Event<any>
 

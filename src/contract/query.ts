@@ -22,6 +22,7 @@ export interface Query<T extends QueryTypes> {
   readonly '~types'?: T
 }
 
+/** Any query. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the bound of every query
 export type AnyQuery = Query<any>
 

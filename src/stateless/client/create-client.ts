@@ -9,6 +9,7 @@ import { TwofoldError } from '../../errors.ts'
 import type { Accepted, CallOptions, Client, QueryOptions, WaitOptions } from './calls.ts'
 import { errorOf, httpCall, type Answer, type HttpOptions } from './http-call.ts'
 
+/** Where the service is, and how it is called. */
 export interface ClientOptions {
   /** Where the service is, with the prefix it is mounted under: `https://shop.example/api`. */
   readonly url: string

@@ -27,7 +27,6 @@ export const statusOf: Readonly<Record<ErrorCode, number>> = {
   SHUTTING_DOWN: 503,
   NOT_CAUGHT_UP: 503,
   FENCED: 503,
-  CONFLICT: 503,
   OUTCOME_TIMEOUT: 504,
   HANDLER_FAILED: 500,
   HANDLER_MISUSED: 500,
