@@ -74,7 +74,7 @@ function commandResponses(command: AnyCommand, schemas: SchemaCollection, hasBod
       schema: { type: 'string' },
     },
   }
-  const succeeded = command.reply
+  const succeeded: Responses = command.reply
     ? {
         200: {
           ...jsonBody('The command has succeeded.', schemas.add(`${name}.reply`, jsonSchemaOf(command.reply, 'output'))),

@@ -104,8 +104,7 @@ class BatchPlan {
       if (partition !== undefined) this.#partitions.add(partition)
     }
     const missing: Ran = { status: 'failed', error: new Error(`this program has no stateful side for service '${envelope.service}'`) }
-    const ran =
-      runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: this.#now }) ?? missing
+    const ran = runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: this.#now }) ?? missing
     if (ran.status === 'failed') return this.#failed(work, ran.error)
     if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
     this.#finish(work, ran, cells[0]?.version ?? 0)
@@ -182,7 +181,15 @@ class BatchPlan {
   #store(work: Work, ended: Pick<StoredOutcome, 'status' | 'code' | 'body' | 'version'>): void {
     const { envelope, partition, origin } = work
     const eventSeq = this.#events.get(partition)?.last ?? this.#options.lastEvent(partition)
-    const outcome = { id: envelope.id, service: envelope.service, command: envelope.command, ...ended, partition, eventSeq, finishedAt: this.#now }
+    const outcome = {
+      id: envelope.id,
+      service: envelope.service,
+      command: envelope.command,
+      ...ended,
+      partition,
+      eventSeq,
+      finishedAt: this.#now,
+    }
     this.#outcomes.set(envelope.id, outcome)
     if (origin.from === 'parked') this.#unparked.push(origin.seq)
     this.#answers.push({ work, result: { status: 'finished', outcome } })

@@ -1,0 +1,97 @@
+// Programs that must compile, and types that must be just so. Compiled with everything else by `npm run types`.
+import { command, createClient, defineContract, entity, rejection, stateful, type Accepted, type Outcome, type Succeeded } from 'twofold'
+import { z } from 'zod'
+import { orders } from '../../examples/shop/orders/contract.ts'
+import { orderEntity } from '../../examples/shop/orders/order.ts'
+import { wallets } from '../../examples/shop/wallets/contract.ts'
+
+type Equals<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const holds = <T extends true>(): T => true as T
+
+const cancelOrder = (): undefined => undefined
+
+// A reply keeps its literal in every way to write it.
+export const oneReturn = stateful(orders, {
+  entity: orderEntity,
+  handlers: { cancelOrder, placeOrder: (_, _input, { key: orderId }) => ({ orderId, status: 'pending' }) },
+})
+export const afterReject = stateful(orders, {
+  entity: orderEntity,
+  handlers: {
+    cancelOrder,
+    placeOrder(order, _, { key: orderId, reject }) {
+      if (order.status !== 'none') return reject.alreadyPlaced()
+      return { orderId, status: 'pending' }
+    },
+  },
+})
+export const statementReject = stateful(orders, {
+  entity: orderEntity,
+  handlers: {
+    cancelOrder,
+    placeOrder(order, _, { key: orderId, reject }) {
+      if (order.status !== 'none') reject.alreadyPlaced()
+      return { orderId, status: 'pending' }
+    },
+  },
+})
+export const throwReject = stateful(orders, {
+  entity: orderEntity,
+  handlers: {
+    cancelOrder,
+    placeOrder(order, _, { key: orderId, reject }) {
+      if (order.status !== 'none') throw reject.alreadyPlaced() as Error
+      return { orderId, status: 'pending' }
+    },
+  },
+})
+
+// A tuple of keys gives a tuple of states; a list of keys gives a list.
+const pairs = defineContract('pairs', {
+  commands: {
+    join: command({ input: z.object({ a: z.string(), b: z.string() }), key: (given) => [given.a, given.b] }),
+    merge: command({ input: z.object({ all: z.array(z.string()) }), key: (given) => given.all }),
+    limit: command({
+      input: z.object({ id: z.string(), max: z.int().default(10) }),
+      key: (given) => given.id,
+      rejections: { over: rejection() },
+    }),
+  },
+})
+interface Pair {
+  n: number
+}
+export const states = stateful(pairs, {
+  entity: entity(pairs, { initial: (): Pair => ({ n: 0 }) }),
+  handlers: {
+    join([a, b]) {
+      holds<Equals<[typeof a, typeof b], [Pair, Pair]>>()
+    },
+    merge(all) {
+      holds<Equals<(typeof all)[number], Pair>>()
+    },
+    limit(_, input) {
+      // Handlers see defaults filled in, callers may leave them out.
+      holds<Equals<typeof input, { id: string; max: number }>>()
+    },
+  },
+})
+
+export async function calls(signal: AbortSignal | undefined): Promise<void> {
+  const { transfer, deposit } = createClient(wallets, { url: '' })
+  type Balance = { balanceCents: number }
+  type Moved = Outcome<Balance, { insufficientFunds: Balance; sameWallet: undefined }>
+
+  // No rejections in the contract: nothing to narrow. An undefined signal may be passed on.
+  const deposited = await deposit({ walletId: 'a', amountCents: 1 }, { signal })
+  holds<Equals<typeof deposited, Succeeded<Balance>>>()
+  console.log(deposited.reply.balanceCents)
+
+  // `respond` decides the result's type, against the contract's default.
+  const moved = await transfer({ from: 'a', to: 'b', amountCents: 1 })
+  holds<Equals<typeof moved, Moved>>()
+  const later = await transfer({ from: 'a', to: 'b', amountCents: 1 }, { respond: 'accepted' })
+  holds<Equals<typeof later, Accepted<undefined, Balance, { insufficientFunds: Balance; sameWallet: undefined }>>>()
+  const limit = createClient(pairs, { url: '' }).limit({ id: 'a' })
+  holds<Equals<Awaited<typeof limit>['status'], 'succeeded' | 'rejected'>>()
+}
