@@ -97,11 +97,15 @@ function commandResponses(command: AnyCommand, schemas: SchemaCollection, hasBod
     },
     400: problem('The request is malformed, or its Idempotency-Key is.'),
     ...rejectionResponses(command, schemas),
-    ...(hasBody ? { 413: problem('The body is too large.'), 415: problem('The body is not JSON.') } : {}),
+    ...bodyProblems(hasBody),
     422: problem('The input does not fit, or the Idempotency-Key was used for another request.'),
     500: problem('The command failed for good, or the service has a fault.'),
     503: problem('Nothing was taken: the service is overloaded, stopping, or cannot reach its database. See `Retry-After`.'),
   }
+}
+
+function bodyProblems(hasBody: boolean): Responses {
+  return hasBody ? { 413: problem('The body is too large.'), 415: problem('The body is not JSON.') } : {}
 }
 
 /** Several rejections may share a status; then the body is one of theirs. */
