@@ -1,10 +1,10 @@
 // Keeps a read model up to date: reads events, hands them to the batch, and moves the cursor in the batch's own transaction.
-import type { EventRecord, HeldCursor, Positions } from '../ports/event-log.ts'
+import type { EventRecord, EventSlice, HeldCursor, Positions } from '../ports/event-log.ts'
 import { backoffMs, pause } from '../runtime/backoff.ts'
 import type { Service } from '../runtime/service.ts'
 import { Wake } from '../runtime/wake.ts'
 import { Interest, positionsAfter } from './interest.ts'
-import { Place, type SubscriberRuntime } from './place.ts'
+import { LOOK_MS_MIN, Place, type SubscriberRuntime } from './place.ts'
 import type { Projection } from './projection.ts'
 
 /** About how many events one batch gets at most. */
@@ -66,12 +66,16 @@ class Follower {
   async #run(wake: Wake): Promise<void> {
     let idleMs = IDLE_MS_MIN
     while (!this.#stopping.aborted) {
+      const lookedAt = performance.now()
       const slices = await this.#runtime.log.read(this.#seen, BATCH_SIZE_MAX)
       const seen = positionsAfter(this.#seen, slices)
       const records = slices.flatMap((slice) => slice.events.filter((record) => this.#interest.has(record)))
-      if (records.length > 0) await this.#apply(records, seen)
-      else {
+      if (records.length > 0) {
+        await this.#apply(records, seen)
+        await this.#gather(slices, lookedAt)
+      } else {
         this.#seen = seen
+        if (slices.length > 0) await this.#gather(slices, lookedAt)
         const saveInMs = await this.#save(slices.length === 0 ? SAVE_MS_CAUGHT_UP : SAVE_MS_READING)
         if (slices.length === 0) {
           const rung = await wake.sleep(Math.min(idleMs, saveInMs))
@@ -82,6 +86,13 @@ class Follower {
       idleMs = IDLE_MS_MIN
     }
     await this.#save(0)
+  }
+
+  /** Lets events gather, unless there were so many that more are waiting already. */
+  async #gather(slices: readonly EventSlice[], lookedAt: number): Promise<void> {
+    const count = slices.reduce((sum, slice) => sum + slice.events.length, 0)
+    const waitMs = LOOK_MS_MIN - (performance.now() - lookedAt)
+    if (count < BATCH_SIZE_MAX / 2 && waitMs > 0) await pause(waitMs, this.#stopping)
   }
 
   /** Hands the events over. A batch that throws leaves everything as it was, to be read and tried again. */

@@ -5,7 +5,7 @@ import { backoffMs, pause } from '../runtime/backoff.ts'
 import type { Service } from '../runtime/service.ts'
 import { Wake } from '../runtime/wake.ts'
 import { Interest } from './interest.ts'
-import { Place, settledWithin, type SubscriberRuntime } from './place.ts'
+import { LOOK_MS_MIN, Place, settledWithin, type SubscriberRuntime } from './place.ts'
 import type { Reaction, Reactor } from './reactor.ts'
 import { Turns } from './turns.ts'
 
@@ -97,12 +97,17 @@ class Reacting {
     let idleMs = IDLE_MS_MIN
     while (!this.#stopping.aborted) {
       if (this.#dueInMs() <= 0) await this.#checkpoint()
+      const lookedAt = performance.now()
       const idle = partitions.filter((partition) => !this.#lanes.has(partition))
       const slices = idle.length === 0 ? [] : await this.#runtime.log.read(this.#done, READ_SIZE_MAX, idle)
       if (slices.length > 0 || this.#lanes.size > 0) await this.#confirm()
       for (const slice of slices) this.#begin(slice)
-      if (slices.length > 0) idleMs = IDLE_MS_MIN
-      else {
+      if (slices.length > 0) {
+        idleMs = IDLE_MS_MIN
+        const count = slices.reduce((sum, slice) => sum + slice.events.length, 0)
+        const waitMs = LOOK_MS_MIN - (performance.now() - lookedAt)
+        if (count < READ_SIZE_MAX / 2 && waitMs > 0) await pause(waitMs, this.#stopping)
+      } else {
         const rung = await this.#wake.sleep(Math.min(idleMs, Math.max(1, this.#dueInMs())))
         idleMs = rung ? IDLE_MS_MIN : Math.min(IDLE_MS_MAX, idleMs * 2)
       }
