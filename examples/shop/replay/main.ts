@@ -6,7 +6,7 @@ import { readOrders, type ReplayedOrder } from './read-orders.ts'
 import { reconcile, sumsOf } from './reconcile.ts'
 import { differencesOf, isClean, tableOf } from './report.ts'
 import { sampleOrders } from './sample-orders.ts'
-import { sendOrders } from './send-orders.ts'
+import { countDuplicates, sendOrders } from './send-orders.ts'
 
 const options = parseOptions(process.argv.slice(2))
 if ('fault' in options) {
@@ -26,6 +26,7 @@ async function replay(given: ReplayOptions): Promise<boolean> {
   const shop = new Instances(given.urls)
   const progress = showProgress(orders.length, process.stderr)
   const sent = await sendOrders(shop, orders, { ...given, progress: (done) => progress.update(done) }).finally(() => progress.stop())
+  sent.duplicated = await countDuplicates(shop, orders, given.concurrency)
   process.stdout.write(`\n${tableOf(sent)}\n\n`)
   const differences = await reconcile(shop, orders)
   process.stdout.write(`${differencesOf(differences, sumsOf(orders).size)}\n`)

@@ -25,7 +25,7 @@ export interface Sent {
   dead: number
   /** Accepted, and no outcome within the bound. */
   lost: number
-  /** Placed by more than one command, or changed by more than their commands. */
+  /** Changed by more than the one command that placed them; counted when all are sent. */
   duplicated: number
   /** Refused; the first reasons are kept. */
   readonly refused: string[]
@@ -89,9 +89,20 @@ async function sendOne(shop: Instances, order: ReplayedOrder, dueAt: number, sen
   else if (outcome['status'] === 'dead') sent.dead += 1
   else sent.rejected += 1
   if ((outcome?.['rejection'] as { code?: string } | undefined)?.code === 'alreadyPlaced') sent.alreadyPlaced += 1
-  // An order that is only placed and never cancelled has been changed exactly once.
-  const stored = await shop.request(`/orders/${encodeURIComponent(order.orderId)}`)
-  if (stored.status === 200 && stored.body['version'] !== 1) sent.duplicated += 1
+}
+
+/** How many orders were changed more than once: one that is only placed and never cancelled has version 1. */
+export async function countDuplicates(shop: Instances, orders: readonly ReplayedOrder[], concurrency: number): Promise<number> {
+  let duplicated = 0
+  let next = 0
+  const worker = async (): Promise<void> => {
+    for (let order = orders[next++]; order !== undefined; order = orders[next++]) {
+      const stored = await shop.request(`/orders/${encodeURIComponent(order.orderId)}`)
+      if (stored.status === 200 && stored.body['version'] !== 1) duplicated += 1
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, worker))
+  return duplicated
 }
 
 async function outcomeOf(shop: Instances, location: string): Promise<Readonly<Record<string, unknown>> | undefined> {
