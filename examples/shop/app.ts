@@ -17,8 +17,8 @@ export const shop = defineApp(
   {
     examples: [
       { method: 'POST', path: '/orders', body: { customerId: 'carl', lines: [line] } },
-      { method: 'GET', path: '/sellers/anna/stats' },
       { method: 'POST', path: '/wallets/carl/deposits', body: { amountCents: 5000 } },
+      { method: 'GET', path: '/sellers/anna/stats' },
     ],
   },
 )

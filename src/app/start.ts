@@ -38,7 +38,8 @@ export async function start(app: App, options: StartOptions & { progress?: (line
   const resolved = resolveOptions(options)
   const log = pino({ level: resolved.logLevel, base: { app: app.name } }, pino.destination({ dest: 2, sync: true }))
   const stopping = new AbortController()
-  const server = newServer(log)
+  // Fastify's own remarks (that it listens, on which address) say less than ours.
+  const server = newServer(log.child({}, { level: resolved.logLevel === 'info' ? 'warn' : resolved.logLevel }))
   const source = await openDatabaseSource(resolved, options.progress ?? (() => undefined))
   const undo: (() => Promise<void>)[] = [() => source.stop()]
   try {

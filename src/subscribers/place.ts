@@ -70,7 +70,7 @@ export class Place implements Service {
           await pause(ASK_MS_MAX * (0.5 + Math.random() / 2), signal)
           continue
         }
-        logger.info({ subscriber, epoch: cursor.epoch }, 'holds the place of the subscriber')
+        logger.debug({ subscriber, epoch: cursor.epoch }, 'holds the place of the subscriber')
         await work(cursor, signal)
         await log.release(cursor)
       } catch (error) {
