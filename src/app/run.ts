@@ -2,6 +2,7 @@
 import { isTwofoldError } from '../errors.ts'
 import { bannerOf } from './banner.ts'
 import type { App } from './define-app.ts'
+import { nodeFault } from './node-version.ts'
 import { optionsFromEnvironment, type StartOptions } from './options.ts'
 import { start } from './start.ts'
 
@@ -17,6 +18,11 @@ const SAME_KEY_PRESS_MS = 500
  * What stands in the way of a start is printed as one sentence, and the process exits with 1.
  */
 export async function run(app: App, options: StartOptions = {}): Promise<void> {
+  const tooOld = nodeFault(process.versions.node)
+  if (tooOld !== undefined) {
+    process.stderr.write(`${app.name} cannot start: ${tooOld}\n`)
+    process.exit(1)
+  }
   const stopped = new AbortController()
   let askedAt = 0
   const signal = (name: NodeJS.Signals): void => {
