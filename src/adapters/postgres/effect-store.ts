@@ -28,7 +28,7 @@ export interface EffectStoreOptions {
 // Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
 // the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
 // for real batches it would choose the nested loop anyway; these settings take the choice away.
-const SESSION_SETTINGS = [
+export const SESSION_SETTINGS = [
   'enable_hashjoin=off',
   'enable_mergejoin=off',
   'enable_seqscan=off',

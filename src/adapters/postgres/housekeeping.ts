@@ -86,6 +86,7 @@ export class Housekeeping implements Service {
     for (const { name } of rows.filter((row) => Number(row.name.slice('_outcome_'.length)) < oldest)) {
       await transaction.query(`drop table twofold.${name}`)
     }
+    await transaction.query('delete from twofold._outcome_default where id < $1', [lowestIdAt(oldest * HOUR_MS)])
   }
 
   /** A claim goes when it is old and its command has no outcome any more that it could lead to, and does not wait either. */
@@ -109,8 +110,12 @@ export class Housekeeping implements Service {
 async function makePartitions(transaction: Transaction, hour: number): Promise<void> {
   for (let each = hour - 1; each <= hour + AHEAD_HOURS; each += 1) {
     const [from, to] = [lowestIdAt(each * HOUR_MS), lowestIdAt((each + 1) * HOUR_MS)]
-    const { rows } = await transaction.query<{ exists: boolean }>(`select to_regclass('twofold._outcome_${each}') is not null as exists`)
-    if (!rows[0]?.exists)
+    // Where the default partition has taken rows of that hour, the hour stays there: a partition for it would be refused.
+    const { rows } = await transaction.query<{ settled: boolean }>(
+      `select to_regclass('twofold._outcome_${each}') is not null
+         or exists (select 1 from twofold._outcome_default where id >= '${from}' and id < '${to}') as settled`,
+    )
+    if (!rows[0]?.settled)
       await transaction.query(
         `create table twofold._outcome_${each} partition of twofold._outcome for values from ('${from}') to ('${to}')`,
       )

@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import pg from 'pg'
+import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import type { EffectBatch } from '../../ports/effect-store.ts'
+import { commitStatement } from './commit-statement.ts'
+import { SESSION_SETTINGS } from './effect-store.ts'
+import { migrate } from './migrate.ts'
+
+let own: TestDatabase
+let client: pg.Client
+
+beforeAll(async () => {
+  own = await testDatabase()
+  await migrate(own.url, { appName: 'test', partitionCount: 4 })
+  client = new pg.Client({ connectionString: own.url, options: SESSION_SETTINGS.map((setting) => `-c ${setting}`).join(' ') })
+  await client.connect()
+})
+afterAll(async () => {
+  await client.end()
+  await own.drop()
+})
+
+const empty: EffectBatch = {
+  fences: [],
+  writes: [],
+  reads: [],
+  outcomes: [],
+  claims: [],
+  events: [],
+  consumed: [],
+  unparked: [],
+  retried: [],
+  parked: [],
+  deadLetters: [],
+}
+const keysOf = (count: number): string[] => Array.from({ length: count }, (_, at) => `key-${String(at).padStart(6, '0')}`)
+
+interface Plan {
+  readonly 'Node Type': string
+  readonly 'Function Name'?: string
+  readonly 'Relation Name'?: string
+  readonly Plans?: readonly Plan[]
+}
+const flat = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(flat)]
+
+async function planOf(batch: EffectBatch): Promise<Plan[]> {
+  const { text, values } = commitStatement(batch)
+  const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>({ text: `explain (format json) ${text}`, values: [...values] })
+  return flat(rows[0]?.['QUERY PLAN'][0]?.Plan as Plan)
+}
+
+test.each([20, 20_000])(
+  'with %i entities, rows are locked in the order of the keys: from the array, row by row, by index',
+  async (count) => {
+    await client.query('truncate twofold._entity')
+    await client.query(`insert into twofold._entity select 's', key, 1, 1, '{}' from unnest($1::text[]) key`, [keysOf(count)])
+    await client.query('analyze twofold._entity')
+    const at = keysOf(Math.min(count, 500)).map((key) => ({ service: 's', key }))
+    const writes = at.map((key) => ({ ...key, from: 1, version: 2, shape: 1, state: '{}' }))
+    const reads = at.map((key) => ({ ...key, version: 1 }))
+    for (const batch of [
+      { ...empty, writes },
+      { ...empty, reads },
+    ]) {
+      const nodes = await planOf(batch)
+      expect(nodes.filter((node) => /Hash|Merge|Seq Scan|Sort/.test(node['Node Type'])).map((node) => node['Node Type'])).toEqual([])
+      const join = nodes.find((node) => node['Node Type'] === 'Nested Loop')
+      expect(join?.Plans?.[0]).toMatchObject({ 'Node Type': 'Function Scan' })
+      expect(join?.Plans?.[1]).toMatchObject({ 'Node Type': expect.stringContaining('Index'), 'Relation Name': '_entity' })
+    }
+  },
+)
+
+test('a batch has just the parts it needs, under a name of its own', () => {
+  const fence = { partition: 0, epoch: '1' }
+  const plain = commitStatement({ ...empty, fences: [fence] })
+  const more = commitStatement({ ...empty, fences: [fence], consumed: ['1', '2'] })
+  expect([plain.name === more.name, plain.text.includes('_command'), more.text.includes('delete from twofold._command')]).toEqual([
+    false,
+    false,
+    true,
+  ])
+  expect(more.values).toEqual(['{0}', '{1}', '{1,2}', '1', '2'])
+})
+
+test('fewer rows than expected raise inside the statement, with what was missing', async () => {
+  const { text, values } = commitStatement({ ...empty, fences: [{ partition: 0, epoch: '77' }] })
+  await expect(client.query({ text, values: [...values] })).rejects.toMatchObject({ code: 'TF001', message: 'fenced: 0 of 1 fence' })
+  const consumed = commitStatement({ ...empty, consumed: ['99'] })
+  await expect(client.query({ text: consumed.text, values: [...consumed.values] })).rejects.toMatchObject({
+    code: 'TF001',
+    message: 'conflict: 0 of 1 consumed',
+  })
+})

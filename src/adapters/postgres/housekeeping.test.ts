@@ -1,0 +1,81 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { lowestIdAt } from './command-ids.ts'
+import { PostgresDatabase } from './database.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { migrate } from './migrate.ts'
+
+const HOUR_MS = 3_600_000
+const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
+
+let own: TestDatabase
+let database: PostgresDatabase
+
+beforeEach(async () => {
+  own = await testDatabase()
+  await migrate(own.url, { appName: 'test', partitionCount: 4 })
+  database = new PostgresDatabase({ url: own.url, applicationName: 'test', log: quiet })
+})
+afterEach(async () => {
+  await database.close()
+  await own.drop()
+})
+
+const round = (now: number): Promise<void> => new Housekeeping({ database, log: quiet, now: () => now }).round()
+const outcomeAt = (ms: number): Promise<unknown> =>
+  database.query(
+    `insert into twofold._outcome (id, service, command, status, version, partition, event_seq) values ($1, 's', 'c', 'succeeded', 1, 0, 0)`,
+    [lowestIdAt(ms)],
+  )
+const hours = async (): Promise<number[]> => {
+  const { rows } = await database.query<{ name: string }>(
+    `select relname as name from pg_class where relname ~ '^_outcome_[0-9]+$' order by 1`,
+  )
+  return rows.map((row) => Number(row.name.slice('_outcome_'.length)))
+}
+const count = async (table: string): Promise<number> =>
+  Number((await database.query<{ n: string }>(`select count(*) as n from twofold.${table}`)).rows[0]?.n)
+
+test('outcome tables are made ahead, by the hour, and dropped a day after their hour', async () => {
+  const hour = 500_000
+  await round(hour * HOUR_MS)
+  expect(await hours()).toEqual([hour - 1, hour, hour + 1, hour + 2, hour + 3])
+  await outcomeAt(hour * HOUR_MS)
+  await round((hour + 24) * HOUR_MS)
+  expect(await count('_outcome'), 'a day old, still there').toBe(1)
+  await round((hour + 26) * HOUR_MS)
+  expect([await hours(), await count('_outcome')]).toEqual([expect.not.arrayContaining([hour]), 0])
+})
+
+test('outcomes that came while no table was made ahead neither stop the rounds nor stay for ever', async () => {
+  const hour = 500_000
+  await outcomeAt(hour * HOUR_MS)
+  expect(await count('_outcome_default')).toBe(1)
+  await round(hour * HOUR_MS)
+  expect(await hours()).toEqual([hour - 1, hour + 1, hour + 2, hour + 3])
+  await round((hour + 26) * HOUR_MS)
+  expect(await count('_outcome_default')).toBe(0)
+})
+
+test('an old claim goes, but never that of a command that still waits', async () => {
+  const claim = async (id: string, hash: string, age: string): Promise<void> => {
+    await database.query(`insert into twofold._claim values ($1, $1, $2, null, clock_timestamp() - $3::interval)`, [
+      hash.repeat(64),
+      id,
+      age,
+    ])
+  }
+  const [old, waiting, parked, fresh] = [1, 2, 3, 4].map((at) => lowestIdAt(at * HOUR_MS))
+  await claim(old ?? '', 'a', '30 hours')
+  await claim(waiting ?? '', 'b', '30 hours')
+  await claim(parked ?? '', 'c', '30 hours')
+  await claim(fresh ?? '', 'd', '20 hours')
+  await database.query(`insert into twofold._command (partition, first_id, last_id, count, body) values (0, $1, $1, 1, '')`, [waiting])
+  await database.query(
+    `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at) values (0, 's', 'k', $1, '', 1, clock_timestamp())`,
+    [parked],
+  )
+  await round(Date.now())
+  const { rows } = await database.query<{ hash: string }>('select left(hash, 1) as hash from twofold._claim order by 1')
+  expect(rows.map((row) => row.hash)).toEqual(['b', 'c', 'd'])
+})
