@@ -1,0 +1,37 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import pg from 'pg'
+import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { SLOT_COUNT } from '../../contract/key.ts'
+import { migrate } from './migrate.ts'
+
+let own: TestDatabase
+
+beforeEach(async () => {
+  own = await testDatabase()
+})
+afterEach(() => own.drop())
+
+test('many starters at once make one schema, and all read the same map', async () => {
+  const maps = await Promise.all(Array.from({ length: 8 }, (_, at) => migrate(own.url, { appName: 'shop', partitionCount: at + 1 })))
+  expect(maps.every((map) => map.partitionCount === maps[0]?.partitionCount)).toBe(true)
+  expect(maps[0]?.partitionOf).toHaveLength(SLOT_COUNT)
+  expect(new Set(maps[0]?.partitionOf).size).toBe(maps[0]?.partitionCount)
+})
+
+test('a later start keeps the number of partitions', async () => {
+  await migrate(own.url, { appName: 'shop', partitionCount: 16 })
+  expect((await migrate(own.url, { appName: 'shop', partitionCount: 64 })).partitionCount).toBe(16)
+})
+
+test('a database of another app and one of a newer program are left alone', async () => {
+  await migrate(own.url, { appName: 'shop', partitionCount: 4 })
+  await expect(migrate(own.url, { appName: 'bank', partitionCount: 4 })).rejects.toMatchObject({
+    code: 'APP_MISMATCH',
+    message: expect.stringContaining("belongs to app 'shop', not to 'bank'"),
+  })
+  const client = new pg.Client({ connectionString: own.url })
+  await client.connect()
+  await client.query(`insert into twofold._migration (number, name, checksum) values (9000, 'later', '')`)
+  await client.end()
+  await expect(migrate(own.url, { appName: 'shop', partitionCount: 4 })).rejects.toMatchObject({ code: 'SCHEMA_TOO_NEW' })
+})

@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { encodeEnvelope } from '../../contract/envelope.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
+import { lowestIdAt } from './command-ids.ts'
+import { PostgresDatabase } from './database.ts'
+import { migrate } from './migrate.ts'
+import { PostgresOutcomes } from './outcomes.ts'
+
+const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
+let own: TestDatabase
+let database: PostgresDatabase
+let ring: () => void = () => undefined
+const signals = {
+  listen(_: 'outcome', wake: () => void) {
+    ring = wake
+    return () => void (ring = () => undefined)
+  },
+}
+
+beforeAll(async () => {
+  own = await testDatabase()
+  await migrate(own.url, { appName: 'test', partitionCount: 4 })
+  database = new PostgresDatabase({ url: own.url, applicationName: 'test', log: quiet })
+})
+afterAll(async () => {
+  await database.close()
+  await own.drop()
+})
+
+let ids = 1_000_000_000
+const newId = (): string => lowestIdAt((ids += 1))
+const store = (id: string): Promise<unknown> =>
+  database.query(
+    `insert into twofold._outcome (id, service, command, status, body, version, partition, event_seq) values ($1, 's', 'c', 'succeeded', '{"n":1}', 3, 2, 40)`,
+    [id],
+  )
+const outcomes = (inHand?: (id: string) => boolean): PostgresOutcomes => new PostgresOutcomes({ database, signals, log: quiet, inHand })
+
+test('an outcome that is there is found at once, with numbers as numbers and no nulls', async () => {
+  const id = newId()
+  await store(id)
+  const found = {
+    id,
+    service: 's',
+    command: 'c',
+    status: 'succeeded',
+    code: undefined,
+    body: '{"n":1}',
+    version: 3,
+    partition: 2,
+    eventSeq: 40,
+  }
+  expect(await outcomes().find(id, 0)).toEqual({ ...found, finishedAt: expect.any(Date) })
+  expect(await outcomes().find(newId(), 0)).toBeUndefined()
+})
+
+test('whoever waits is woken by a ring, and by polling when no ring comes', async () => {
+  const [rung, polled] = [newId(), newId()]
+  const waiting = outcomes()
+  const first = waiting.find(rung, 5000)
+  await store(rung)
+  ring()
+  expect((await first)?.id).toBe(rung)
+  const second = waiting.find(polled, 5000)
+  await store(polled)
+  expect((await second)?.id).toBe(polled)
+})
+
+test('waiting ends at its time, or when the caller stops', async () => {
+  const waiting = outcomes()
+  expect(await waiting.find(newId(), 50)).toBeUndefined()
+  const stop = new AbortController()
+  const stopped = waiting.find(newId(), 60_000, stop.signal)
+  stop.abort()
+  expect(await stopped).toBeUndefined()
+})
+
+test('what this process has committed itself is told without asking the database', async () => {
+  const id = newId()
+  const waiting = outcomes()
+  const told = waiting.find(id, 5000)
+  const outcome = { id, status: 'succeeded' } as StoredOutcome
+  waiting.committed([outcome])
+  expect([await told, await waiting.find(id, 0)]).toEqual([outcome, outcome])
+})
+
+test('a command without outcome is queued, running, or unknown', async () => {
+  const [queued, parked, retried, held] = [newId(), newId(), newId(), newId()]
+  const envelope = encodeEnvelope({ id: queued, service: 's', command: 'c', keys: ['k'], input: '{}' })
+  await database.query('insert into twofold._command (partition, first_id, last_id, count, body) values (0, $1, $2, 1, $3)', [
+    queued,
+    newId(),
+    envelope,
+  ])
+  const park = (id: string, attempts: number): Promise<unknown> =>
+    database.query(
+      `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at) values (0, 's', 'k', $1, '', $2, clock_timestamp())`,
+      [id, attempts],
+    )
+  await park(parked, 0)
+  await park(retried, 2)
+  const known = outcomes((id) => id === held)
+  const statuses = await Promise.all([queued, parked, retried, held, newId()].map((id) => known.pending(id)))
+  expect(statuses.map((pending) => pending && [pending.status, pending.attempts])).toEqual([
+    ['queued', 0],
+    ['queued', 0],
+    ['running', 2],
+    ['running', 0],
+    undefined,
+  ])
+})
