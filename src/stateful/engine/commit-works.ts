@@ -4,6 +4,7 @@ import type { AnyEntity } from '../../contract/entity.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import { BatchAborted, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
+import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { Cell, Cells, cellKey } from './cells.ts'
 import type { HeldPartitions } from './held-partitions.ts'
@@ -15,6 +16,11 @@ import { settle, type Work } from './work.ts'
 
 /** How long a key that another owner was seen to write is locked before it is read. */
 const SHARED_MS = 30_000
+
+const CONFLICT_PAUSE = { minMs: 1, maxMs: 100 }
+
+/** So many shared keys are remembered; beyond it, those whose time is over are forgotten. */
+const SHARED_KEYS_MAX = 10_000
 
 /** After this many refusals in a row the commands go back to where they came from. */
 const ATTEMPTS_MAX = 20
@@ -71,6 +77,8 @@ export class Committer {
         this.#evict(piece.works)
         attempts += 1
         if (attempts > ATTEMPTS_MAX) return this.#giveBack(pieces, error)
+        // Whoever keeps getting in the way gets a moment to finish.
+        if (attempts > 2) await pause(backoffMs(attempts, CONFLICT_PAUSE))
         if (error.failure === 'fenced') {
           pieces = this.#withoutFenced(pieces, error)
           continue
@@ -205,11 +213,18 @@ export class Committer {
   /** Keys whose version moved under our feet are written by somebody else too: for a while they are locked before they are read. */
   async #markShared(session: EffectSession, seen: ReadonlyMap<string, number>): Promise<void> {
     if (seen.size === 0) return
+    this.#forgetOldShared()
     const keys = [...seen.keys()].map((id) => ({ service: id.slice(0, id.indexOf('\0')), key: id.slice(id.indexOf('\0') + 1) }))
     for (const row of await session.load(keys)) {
       const id = cellKey(row.service, row.key)
       if (row.version !== seen.get(id)) this.#sharedUntil.set(id, this.#options.now() + SHARED_MS)
     }
+  }
+
+  #forgetOldShared(): void {
+    if (this.#sharedUntil.size < SHARED_KEYS_MAX) return
+    for (const id of this.#sharedUntil.keys()) this.#isShared(id)
+    if (this.#sharedUntil.size >= SHARED_KEYS_MAX) this.#sharedUntil.clear()
   }
 
   #isCross(work: Work): boolean {
