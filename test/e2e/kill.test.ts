@@ -19,7 +19,7 @@ function launch(role: 'stateless' | 'stateful' | 'subscribers'): Program {
   return program
 }
 
-test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended', { timeout: 120_000 }, async () => {
+test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended', { timeout: 300_000 }, async () => {
   const client = new pg.Client({ connectionString: database.url })
   const first = launch('stateful')
   await addressOf(first)
@@ -48,12 +48,12 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
   programs.push(replay)
   const count = async (table: string): Promise<number> =>
     Number((await client.query(`select count(*) from twofold.${table}`)).rows[0].count)
-  await until('a quarter of the orders has an outcome', async () => (await count('outcome')) > ORDERS / 4, 60_000)
+  await until('a quarter of the orders has an outcome', async () => (await count('outcome')) > ORDERS / 4, 120_000)
   expect(await second.end('SIGKILL')).toBe('SIGKILL')
   expect(await stateless[0]?.end('SIGTERM')).toBe(0)
   expect(await count('outcome'), 'the faults came while work was under way').toBeLessThan(ORDERS)
 
-  expect(await replay.ended(90_000), replay.output()).toBe(0)
+  expect(await replay.ended(200_000), replay.output()).toBe(0)
   expect(replay.output()).toContain('0 differences')
   expect(replay.output()).toMatch(/lost\s+0\b/)
   expect(replay.output()).toMatch(/duplicated\s+0\b/)

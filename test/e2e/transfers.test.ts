@@ -18,7 +18,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and lose no money', { timeout: 150_000 }, async () => {
+test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and lose no money', { timeout: 300_000 }, async () => {
   // Both instances take requests and own half of the partitions, so about half of all transfers have two owners.
   const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'error' }
   for (let instance = 0; instance < 2; instance += 1) {
@@ -41,7 +41,7 @@ test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and
   const walletId = (at: number): string => `wallet-${at % WALLETS}`
   await Promise.all(
     Array.from({ length: WALLETS }, (_, at) =>
-      callerOf(at).deposit({ walletId: walletId(at), amountCents: START_CENTS }, { timeoutMs: 60_000 }),
+      callerOf(at).deposit({ walletId: walletId(at), amountCents: START_CENTS }, { timeoutMs: 120_000 }),
     ),
   )
 
@@ -53,7 +53,7 @@ test('10,000 transfers among 100 wallets from 64 clients on 2 instances make and
         const at = (sent += 1)
         // A fixed pseudo-random walk, so that a failing run can be repeated.
         const [from, to] = [walletId(at * 7919 + caller), walletId(at * 104_729 + caller * 31 + 1)]
-        const outcome = await callerOf(caller).transfer({ from, to, amountCents: 1 + (at % 400) }, { timeoutMs: 60_000 })
+        const outcome = await callerOf(caller).transfer({ from, to, amountCents: 1 + (at % 400) }, { timeoutMs: 120_000 })
         ended[outcome.status] += 1
       }
     }),
