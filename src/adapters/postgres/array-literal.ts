@@ -16,6 +16,14 @@ export function plainArray(values: readonly (number | string)[]): string {
   return `{${values.join(',')}}`
 }
 
+/**
+ * Texts of JSON, to be taken apart by `string_to_array($n, E'\x1e', '')`; `undefined` becomes NULL. JSON has no raw control characters, so
+ * nothing has to be escaped: of a batch's texts these are the long ones, full of quotes.
+ */
+export function jsonTexts(values: readonly (string | undefined)[]): string {
+  return values.map((value) => value ?? '').join('\x1e')
+}
+
 function escaped(value: string): string {
   // Two passes with plain strings beat one with a regular expression where a text is full of quotes, as JSON is.
   const slashed = value.includes('\\') ? value.replaceAll('\\', String.raw`\\`) : value

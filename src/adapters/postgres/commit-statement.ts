@@ -11,7 +11,7 @@
 // loops from them, see `SESSION_SETTINGS`), so that two statements cannot lock each other out.
 import type { EffectBatch } from '../../ports/effect-store.ts'
 import { encodeEnvelope } from '../../contract/envelope.ts'
-import { plainArray, textArray } from './array-literal.ts'
+import { jsonTexts, plainArray, textArray } from './array-literal.ts'
 
 /** A prepared statement: `name` tells which parts it has, `values` are its parameters. */
 export interface CommitStatement {
@@ -46,7 +46,7 @@ const parts: readonly Part[] = [
     name: 'written',
     count: (batch) => batch.writes.filter((write) => write.from > 0).length,
     sql: `update twofold._entity e set version = t.version, shape = t.shape, state = t.state
-      from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::int[], $6::text[]) t(service, key, was, version, shape, state)
+      from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::int[], string_to_array($6, E'\\x1e', '')) t(service, key, was, version, shape, state)
       where e.service = t.service and e.key = t.key and e.version = t.was returning 1`,
     arrays: ({ writes }) => {
       const rows = writes.filter((write) => write.from > 0)
@@ -56,7 +56,7 @@ const parts: readonly Part[] = [
         plainArray(rows.map((row) => row.from)),
         plainArray(rows.map((row) => row.version)),
         plainArray(rows.map((row) => row.shape)),
-        textArray(rows.map((row) => row.state)),
+        jsonTexts(rows.map((row) => row.state)),
       ]
     },
     counted: 'conflict',
@@ -65,7 +65,7 @@ const parts: readonly Part[] = [
     name: 'inserted',
     count: (batch) => batch.writes.filter((write) => write.from === 0).length,
     sql: `insert into twofold._entity (service, key, version, shape, state)
-      select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::text[]) returning 1`,
+      select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], string_to_array($5, E'\\x1e', '')) returning 1`,
     arrays: ({ writes }) => {
       const rows = writes.filter((write) => write.from === 0)
       return [
@@ -73,7 +73,7 @@ const parts: readonly Part[] = [
         textArray(rows.map((row) => row.key)),
         plainArray(rows.map((row) => row.version)),
         plainArray(rows.map((row) => row.shape)),
-        textArray(rows.map((row) => row.state)),
+        jsonTexts(rows.map((row) => row.state)),
       ]
     },
   },
@@ -104,7 +104,7 @@ const parts: readonly Part[] = [
     name: 'outcome',
     count: (batch) => batch.outcomes.length,
     sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq, finished_at)
-      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::bigint[],
+      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], string_to_array($6, E'\\x1e', ''), $7::bigint[], $8::int[], $9::bigint[],
         $10::timestamptz[]) returning 1`,
     arrays: ({ outcomes }) => [
       plainArray(outcomes.map((outcome) => outcome.id)),
@@ -112,7 +112,7 @@ const parts: readonly Part[] = [
       textArray(outcomes.map((outcome) => outcome.command)),
       textArray(outcomes.map((outcome) => outcome.status)),
       textArray(outcomes.map((outcome) => outcome.code)),
-      textArray(outcomes.map((outcome) => outcome.body)),
+      jsonTexts(outcomes.map((outcome) => outcome.body)),
       plainArray(outcomes.map((outcome) => outcome.version)),
       plainArray(outcomes.map((outcome) => outcome.partition)),
       plainArray(outcomes.map((outcome) => outcome.eventSeq)),
@@ -132,12 +132,12 @@ const parts: readonly Part[] = [
   {
     name: 'event',
     count: (batch) => batch.events.length,
-    sql: `insert into twofold._event (partition, seq, count, body) select * from unnest($1::int[], $2::bigint[], $3::int[], $4::text[]) returning 1`,
+    sql: `insert into twofold._event (partition, seq, count, body) select * from unnest($1::int[], $2::bigint[], $3::int[], string_to_array($4, E'\\x1e')) returning 1`,
     arrays: ({ events }) => [
       plainArray(events.map((event) => event.partition)),
       plainArray(events.map((event) => event.last)),
       plainArray(events.map((event) => event.lines.length)),
-      textArray(events.map((event) => event.lines.join('\n'))),
+      jsonTexts(events.map((event) => event.lines.join('\n'))),
     ],
   },
   {

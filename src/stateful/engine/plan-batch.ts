@@ -103,8 +103,8 @@ class BatchPlan {
       const partition = this.#options.fenceOf(envelope.service, cell.key)
       if (partition !== undefined) this.#partitions.add(partition)
     }
-    const missing: Ran = { status: 'failed', error: new Error(`this program has no stateful side for service '${envelope.service}'`) }
-    const ran = runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: this.#now }) ?? missing
+    const ran =
+      runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: this.#now }) ?? noRunner(envelope.service)
     if (ran.status === 'failed') return this.#failed(work, ran.error)
     if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
     this.#finish(work, ran, cells[0]?.version ?? 0)
@@ -220,6 +220,10 @@ class BatchPlan {
     else this.#parked.push({ partition, envelope, attempts, delayMs, error })
     this.#parkedIds.add(envelope.id)
   }
+}
+
+function noRunner(service: string): Ran {
+  return { status: 'failed', error: new Error(`this program has no stateful side for service '${service}'`) }
 }
 
 function byKey(a: EntityRead, b: EntityRead): number {
