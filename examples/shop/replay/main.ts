@@ -6,7 +6,7 @@ import { readOrders, type ReplayedOrder } from './read-orders.ts'
 import { reconcile, sumsOf } from './reconcile.ts'
 import { differencesOf, isClean, tableOf } from './report.ts'
 import { sampleOrders } from './sample-orders.ts'
-import { countDuplicates, sendOrders } from './send-orders.ts'
+import { checkPlaced, sendOrders } from './send-orders.ts'
 
 const options = parseOptions(process.argv.slice(2))
 if ('fault' in options) {
@@ -26,19 +26,18 @@ async function replay(given: ReplayOptions): Promise<boolean> {
   const shop = new Instances(given.urls)
   const progress = showProgress(orders.length, process.stderr)
   const sent = await sendOrders(shop, orders, { ...given, progress: (done) => progress.update(done) }).finally(() => progress.stop())
-  sent.duplicated = await countDuplicates(shop, orders, given.concurrency)
+  await checkPlaced(shop, sent, given.concurrency)
   process.stdout.write(`\n${tableOf(sent)}\n\n`)
-  const differences = await reconcile(shop, orders)
+  const waiting = (count: number): void =>
+    void process.stderr.write(`  ${count} figures differ; asking again for up to ${given.patience} s, because a read model may lag\n`)
+  const differences = await reconcile(shop, orders, { patienceMs: given.patience * 1000, waiting })
   process.stdout.write(`${differencesOf(differences, sumsOf(orders).size)}\n`)
   return isClean(sent, differences)
 }
 
 async function ordersOf({ orders, sample, seed, limit }: ReplayOptions): Promise<ReplayedOrder[]> {
   if (orders === undefined) return sampleOrders(sample, seed).slice(0, limit)
-  const read = await readOrders(orders).catch((error: NodeJS.ErrnoException) => {
-    throw error.code === 'ENOENT' ? new Error(`there is no file ${orders}`) : error
-  })
-  return read.slice(0, limit)
+  return (await readOrders(orders)).slice(0, limit)
 }
 
 async function checkReady(urls: readonly string[]): Promise<void> {

@@ -9,6 +9,7 @@ export interface ReplayOptions {
   readonly seed: number
   readonly sample: number
   readonly limit: number | undefined
+  readonly patience: number
 }
 
 export const USAGE = `usage: npm run replay -- [options]
@@ -20,6 +21,7 @@ for 0 differences the shop must not have seen other orders
   --url URL           where the shop is; several times for several instances (default http://127.0.0.1:3000)
   --rate N            orders per second, also written 200/s (default: as fast as --concurrency allows)
   --concurrency N     orders under way at once (default 64)
+  --patience N        seconds that figures which differ are asked for again (default 30)
   --limit N           only the first N orders
   --sample N          how many orders the sample has (default 500)
   --seed N            another sample (default 1)
@@ -35,6 +37,7 @@ export function parseOptions(args: readonly string[]): ReplayOptions | { readonl
         url: { type: 'string', multiple: true },
         rate: { type: 'string' },
         concurrency: { type: 'string' },
+        patience: { type: 'string' },
         limit: { type: 'string' },
         sample: { type: 'string' },
         seed: { type: 'string' },
@@ -48,6 +51,7 @@ export function parseOptions(args: readonly string[]): ReplayOptions | { readonl
       urls,
       rate: positive('rate', values.rate?.replace(/\/s$/, '')),
       concurrency: positive('concurrency', values.concurrency) ?? 64,
+      patience: positive('patience', values.patience) ?? 30,
       limit: positive('limit', values.limit),
       sample: positive('sample', values.sample) ?? 500,
       seed: positive('seed', values.seed) ?? 1,

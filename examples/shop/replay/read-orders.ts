@@ -12,10 +12,25 @@ export interface ReplayedOrder {
 
 const COLUMNS = ['order_id', 'product_id', 'seller_id', 'price'] as const
 
-/** Reads all orders in the order of the file; an item is a line of quantity 1. @throws Error that names the line and what is wrong with it. */
+/**
+ * Reads all orders in the order of the file; an item is a line of quantity 1.
+ * @throws Error that names the file, the place and what is wrong with it.
+ */
 export async function readOrders(file: string): Promise<ReplayedOrder[]> {
-  const text = await readFile(file, 'utf8')
-  return groupOrders(parse(text, { columns: true, skip_empty_lines: true, bom: true, relax_column_count: true }), file)
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new Error(error.code === 'ENOENT' ? `there is no file ${file}` : `${file} cannot be read: ${error.message}`, { cause: error })
+  })
+  const orders = groupOrders(itemsOf(text, file), file)
+  if (orders.length === 0) throw new Error(`${file} has no orders in it`)
+  return orders
+}
+
+function itemsOf(text: string, file: string): Record<string, string>[] {
+  try {
+    return parse(text, { columns: true, skip_empty_lines: true, bom: true, relax_column_count: true })
+  } catch (error) {
+    throw new Error(`${file} is no CSV file: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 /** Groups items by their order. */

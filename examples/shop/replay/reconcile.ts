@@ -1,5 +1,6 @@
 // Compares what the shop says about every seller with the sums of the orders that were sent.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { eachAtOnce } from './at-once.ts'
 import type { Instances } from './instances.ts'
 import type { ReplayedOrder } from './read-orders.ts'
 
@@ -19,9 +20,9 @@ export interface Difference {
 
 const FIGURES = ['orders', 'items', 'revenueCents'] as const
 
-/** The read model follows the orders; it gets this long. */
-const PATIENCE_MS = 30_000
 const AT_ONCE = 16
+const ROUND_MS = 250
+const SILENT_ROUNDS = 4
 
 /** Sums by seller; an order counts once for each seller in it. */
 export function sumsOf(orders: readonly ReplayedOrder[]): Map<string, SellerSums> {
@@ -40,35 +41,35 @@ export function sumsOf(orders: readonly ReplayedOrder[]): Map<string, SellerSums
   return sums
 }
 
+export interface ReconcileOptions {
+  /** The read model follows the orders: sellers that differ are asked for again for this long. */
+  readonly patienceMs: number
+  /** Called once, when there is something to wait for. */
+  readonly waiting?: (differences: number) => void
+}
+
 /** Asks for every seller, again for those that differ while there is patience left; returns what still differs. */
-export async function reconcile(
-  shop: Instances,
-  orders: readonly ReplayedOrder[],
-  patienceMs: number = PATIENCE_MS,
-): Promise<Difference[]> {
-  const endsAt = performance.now() + patienceMs
+export async function reconcile(shop: Instances, orders: readonly ReplayedOrder[], options: ReconcileOptions): Promise<Difference[]> {
+  const endsAt = performance.now() + options.patienceMs
   let sellers = [...sumsOf(orders)]
-  for (;;) {
+  for (let round = 1; ; round += 1) {
     const differences = await compareAll(shop, sellers)
     if (differences.length === 0 || performance.now() > endsAt) return differences
+    // A short lag is ordinary and nothing to speak of.
+    if (round === SILENT_ROUNDS) options.waiting?.(differences.length)
     const differing = new Set(differences.map((difference) => difference.sellerId))
     sellers = sellers.filter(([sellerId]) => differing.has(sellerId))
-    await sleep(250)
+    await sleep(ROUND_MS)
   }
 }
 
 async function compareAll(shop: Instances, sellers: readonly (readonly [string, SellerSums])[]): Promise<Difference[]> {
   const differences: Difference[] = []
-  let next = 0
-  const worker = async (): Promise<void> => {
-    for (let seller = sellers[next++]; seller !== undefined; seller = sellers[next++]) {
-      const [sellerId, sums] = seller
-      const { body } = await shop.request(`/sellers/${encodeURIComponent(sellerId)}/stats`)
-      for (const figure of FIGURES) {
-        if (body[figure] !== sums[figure]) differences.push({ sellerId, figure, expected: sums[figure], answered: body[figure] })
-      }
+  await eachAtOnce(sellers, AT_ONCE, async ([sellerId, sums]) => {
+    const { body } = await shop.request(`/sellers/${encodeURIComponent(sellerId)}/stats`)
+    for (const figure of FIGURES) {
+      if (body[figure] !== sums[figure]) differences.push({ sellerId, figure, expected: sums[figure], answered: body[figure] })
     }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+  })
   return differences
 }

@@ -2,13 +2,13 @@
 import type { Difference } from './reconcile.ts'
 import type { Sent } from './send-orders.ts'
 
-/** Differing rows beyond this many are counted and not printed. */
+/** Rows beyond this many are counted and not printed. */
 const ROWS_MAX = 20
 
 export function tableOf(sent: Sent): string {
   const rows: readonly (readonly [string, string | number])[] = [
     ['sent', sent.sent],
-    ['accepted', sent.replayed > 0 ? `${sent.accepted} (${sent.replayed} known from an earlier replay)` : sent.accepted],
+    ['accepted', sent.replayed > 0 ? `${sent.accepted} (${sent.replayed} known already)` : sent.accepted],
     ['succeeded', sent.succeeded],
     ['rejected', sent.alreadyPlaced > 0 ? `${sent.rejected} (${sent.alreadyPlaced} placed already)` : sent.rejected],
     ['dead', sent.dead],
@@ -17,18 +17,21 @@ export function tableOf(sent: Sent): string {
     ['accept', sent.accept.toString()],
     ['effect', sent.effect.toString()],
     ['orders per second', (sent.sent / Math.max(sent.seconds, 0.001)).toFixed(0)],
+    ...(sent.refused.length > 0 ? [['refused', sent.refused.length] as const] : []),
   ]
-  const refused = sent.refused.map((reason) => `  refused  ${reason}`)
-  return [...rows.map(([name, value]) => `  ${name.padEnd(18)} ${value}`), ...refused].join('\n')
+  return [...rows.map(([name, value]) => `  ${name.padEnd(18)} ${value}`), ...firstOf(sent.refused, (reason) => `    ${reason}`)].join('\n')
 }
 
 export function differencesOf(differences: readonly Difference[], sellers: number): string {
-  if (differences.length === 0) return `reconciliation of ${sellers} sellers: 0 differences`
-  const rows = differences
-    .slice(0, ROWS_MAX)
-    .map(({ sellerId, figure, expected, answered }) => `  seller ${sellerId}: ${figure} is ${String(answered)}, should be ${expected}`)
-  const more = differences.length > ROWS_MAX ? [`  and ${differences.length - ROWS_MAX} more`] : []
-  return [`reconciliation of ${sellers} sellers: ${differences.length} differences`, ...rows, ...more].join('\n')
+  const title = `reconciliation of ${sellers} sellers: ${differences.length} differences`
+  const row = ({ sellerId, figure, expected, answered }: Difference): string =>
+    `  seller ${sellerId}: ${figure} is ${String(answered)}, should be ${expected}`
+  return [title, ...firstOf(differences, row)].join('\n')
+}
+
+function firstOf<Item>(items: readonly Item[], row: (item: Item) => string): string[] {
+  const more = items.length - ROWS_MAX
+  return [...items.slice(0, ROWS_MAX).map(row), ...(more > 0 ? [`  and ${more} more`] : [])]
 }
 
 /** Whether the replay shows a fault of the shop. */
