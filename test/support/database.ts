@@ -29,10 +29,12 @@ async function drop(server: string, name: string): Promise<void> {
   if (open.length > 0) throw new Error(`connections were left open: ${open.join('; ')}`)
 }
 
+/** Clients only: autovacuum comes and goes as it likes. */
 async function connectionsTo(server: string, name: string): Promise<string[]> {
   const rows = await query(
     server,
-    `select application_name as application, left(query, 80) as query from pg_stat_activity where datname = '${name}'`,
+    `select application_name as application, left(query, 80) as query from pg_stat_activity
+      where datname = '${name}' and backend_type = 'client backend'`,
   )
   return rows.map(({ application, query: last }) => `${application} (${last})`)
 }

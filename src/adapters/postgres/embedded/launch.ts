@@ -18,7 +18,8 @@ export interface Launch {
 }
 
 // Durable as a production server (fsync and synchronous_commit stay on). `max_wal_size` bounds recovery after a kill; no socket file,
-// because a data folder may lie deeper than a socket's path may be long.
+// because a data folder may lie deeper than a socket's path may be long. No `default_toast_compression=lz4`: these binaries are built
+// without lz4 and refuse to start with it.
 const SETTINGS = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
@@ -30,8 +31,12 @@ const SETTINGS = {
   password_encryption: 'scram-sha-256',
 }
 
-/** Starts a server. Returns true once it has its folder, false if another one got it first (then that one is to be used). */
-export async function launch({ cluster, logFile, binaries, user }: Launch, port: number | undefined, endsAt: number): Promise<boolean> {
+/** Starts a server. Returns its process id once it has its folder; undefined if it ended before, say because another one has the folder. */
+export async function launch(
+  { cluster, logFile, binaries, user }: Launch,
+  port: number | undefined,
+  endsAt: number,
+): Promise<number | undefined> {
   const settings = Object.entries({ ...SETTINGS, port: String(port ?? (await freePort())) }).flatMap(([name, value]) => [
     '-c',
     `${name}=${value}`,
@@ -53,10 +58,10 @@ export async function launch({ cluster, logFile, binaries, user }: Launch, port:
     child.unref()
     while (performance.now() < endsAt) {
       await Promise.race([pause(5), failed])
-      if (child.exitCode !== null || child.signalCode !== null) return false
-      if (readPidFile(cluster)?.pid === child.pid) return true
+      if (child.exitCode !== null || child.signalCode !== null) return undefined
+      if (readPidFile(cluster)?.pid === child.pid) return child.pid
     }
-    return false
+    return undefined
   } finally {
     await log.close()
   }
