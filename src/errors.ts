@@ -31,6 +31,7 @@ export const errorAdvice = {
   INVALID_KEY: 'never',
   HANDLER_FAILED: 'operator',
   HANDLER_MISUSED: 'never',
+  STATE_TOO_NEW: 'operator',
   FENCED: 'backoff',
   // What stands in the way of a start.
   INVALID_APP: 'never',

@@ -28,6 +28,11 @@ export function entity<Service extends string, State>(
   return { service: contract.name, initial: spec.initial, upgrades: spec.upgrades ?? [] }
 }
 
+/** The shape this program writes: 1 without upgrades. */
+export function newestShape(declared: AnyEntity): number {
+  return declared.upgrades.length + 1
+}
+
 /** Lifts a stored state of shape `shape` (1 is the first) to the newest. A newer shape than this program knows is returned as it is. */
 export function upgradeState(declared: AnyEntity, shape: number, state: unknown): unknown {
   return declared.upgrades.slice(shape - 1).reduce((old: unknown, upgrade) => upgrade(old as never), state)

@@ -15,8 +15,6 @@ export interface Envelope {
   readonly input: string
   /** The caller's Idempotency-Key, scoped and hashed, with what it was used for. */
   readonly claim?: Claim
-  /** The version the caller has seen (`If-Match`), checked where the state is. */
-  readonly ifVersion?: number
 }
 
 /** An Idempotency-Key in use. Both fields are SHA-256 in hexadecimal. */

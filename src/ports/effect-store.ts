@@ -19,7 +19,13 @@ export interface ParkedCommand {
   readonly attempts: number
   /** When the next attempt is due, in milliseconds since 1970 on the database clock. */
   readonly dueAt: number
-  readonly error: string | undefined
+}
+
+/** A parked key and where it is. */
+export interface ParkedAt {
+  readonly partition: number
+  readonly service: string
+  readonly key: string
 }
 
 export interface LoadedEntity {
@@ -45,6 +51,12 @@ export interface EntityRead {
   readonly service: string
   readonly key: string
   readonly version: number
+}
+
+/** The one order in which entities are locked and written: whoever keeps it never waits in a circle. */
+export function byKey(a: Pick<EntityRead, 'service' | 'key'>, b: Pick<EntityRead, 'service' | 'key'>): number {
+  if (a.service !== b.service) return a.service < b.service ? -1 : 1
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 }
 
 export interface EventAppend {
@@ -137,8 +149,10 @@ export interface EffectSession {
   lastEvents(partitions: readonly number[]): Promise<ReadonlyMap<number, number>>
   /** Parked keys of these partitions: the head of each. */
   parkedHeads(partitions: readonly number[]): Promise<readonly ParkedCommand[]>
-  /** The next parked commands of one key, in order. */
-  parked(partition: number, service: string, key: string, limit: number): Promise<readonly ParkedCommand[]>
+  /** The next parked commands of these keys, key by key in order, at most `limit` of each. */
+  parked(keys: readonly ParkedAt[], limit: number): Promise<readonly ParkedCommand[]>
+  /** Of these partitions, those that are still ours under these epochs. */
+  stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>>
   /**
    * Locks the rows of these keys in order and runs `work` on a session inside that transaction; its one `commit` ends it.
    * For commands whose keys have several owners.

@@ -5,6 +5,7 @@ import { command, defineContract, entity, event, rejection, stateful } from 'two
 import { PostgresEffectStore } from '../../src/adapters/postgres/effect-store.ts'
 import { migrate } from '../../src/adapters/postgres/migrate.ts'
 import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
+import type { EffectSession } from '../../src/ports/effect-store.ts'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import { partitionOf, type SlotMap } from '../../src/ports/slots.ts'
 import { Engine } from '../../src/stateful/engine/engine.ts'
@@ -88,19 +89,20 @@ export class EngineDatabase {
     return Array.from({ length: this.slots.partitionCount }, (_, partition) => partition)
   }
 
-  /** An engine that has just taken `partitions` over, as a membership would let it. */
+  /** An engine that has just taken `partitions` over, as a membership would let it. `session` may put a fault into its connections. */
   async engine(
     partitions: readonly number[] = this.partitions,
-    options: { mayWrite?: () => boolean; attemptsMax?: number } = {},
+    options: { mayWrite?: () => boolean; attemptsMax?: number; session?: (real: EffectSession) => EffectSession } = {},
   ): Promise<Engine> {
+    const store = new PostgresEffectStore({
+      url: this.#database.url,
+      applicationName: 'twofold engine',
+      leaseMs: 10_000,
+      onCommitted: () => undefined,
+    })
     const engine = new Engine({
       sides: [side as unknown as AnyStateful],
-      store: new PostgresEffectStore({
-        url: this.#database.url,
-        applicationName: 'twofold engine',
-        leaseMs: 10_000,
-        onCommitted: () => undefined,
-      }),
+      store: { open: async () => (options.session ?? ((real) => real))(await store.open()) },
       slots: this.slots,
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       now: () => Date.now(),

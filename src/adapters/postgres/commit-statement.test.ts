@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import pg from 'pg'
+import { until } from '../../../test/e2e/program.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import type { EffectBatch } from '../../ports/effect-store.ts'
 import { commitStatement } from './commit-statement.ts'
@@ -70,6 +71,24 @@ test.each([20, 20_000])(
     }
   },
 )
+
+test('what is only read is locked in one order with what is written, before anything is changed', async () => {
+  await client.query('truncate twofold._entity')
+  await client.query(`insert into twofold._entity select 's', key, 1, 1, '{}' from unnest($1::text[]) key`, [['a', 'b']])
+  const rival = new pg.Client({ connectionString: own.url })
+  await rival.connect()
+  await rival.query('begin')
+  await rival.query(`select 1 from twofold._entity where key = 'a' for no key update`)
+  const writes = [{ service: 's', key: 'b', from: 1, version: 2, shape: 1, state: '{}' }]
+  const { text, values } = commitStatement({ ...empty, writes, reads: [{ service: 's', key: 'a', version: 1 }] })
+  const stored = client.query({ text, values: [...values] })
+  const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+  await until('the batch waits for a', async () => (await rival.query(waits)).rowCount === 1)
+  await rival.query(`select 1 from twofold._entity where key = 'b' for no key update nowait`)
+  await rival.query('commit')
+  await stored
+  await rival.end()
+})
 
 test('a batch has just the parts it needs, under a name of its own', () => {
   const fence = { partition: 0, epoch: '1' }

@@ -4,13 +4,15 @@
 //  fence     FOR SHARE on the partition rows, by epoch. A plain read would let a former owner commit while its successor takes over;
 //            FOR KEY SHARE does not conflict with that update either. Updating the row would do, and rots under a held snapshot.
 //  written   update … where version = the version read. inserted: a plain insert, so that a rival's insert is a conflict.
-//  read      entities that were only read, also by a rejection: a stale read must not decide anything.
+//  read      entities that were only read, also by a rejection: a stale read must not decide anything. Where some are written too, one
+//            part (locked) locks both in one order: a plain lock of the ones after the others could meet another owner's the other way round.
 //  outcome   no ON CONFLICT: a duplicate command must abort the batch, not skip its outcome and apply its change again.
 //  consumed  the log rows, counted: a row somebody else consumed aborts the batch.
 // Counting happens inside the statement and raises there. Rows are written in key order (the arrays are sorted and joined by nested
 // loops from them, see `SESSION_SETTINGS`), so that two statements cannot lock each other out.
-import type { EffectBatch } from '../../ports/effect-store.ts'
+import { byKey, type EffectBatch, type EntityRead, type EntityWrite } from '../../ports/effect-store.ts'
 import { encodeEnvelope } from '../../contract/envelope.ts'
+import { encodeEvents } from './event-rows.ts'
 import { jsonTexts, plainArray, textArray } from './array-literal.ts'
 
 /** A prepared statement: `name` tells which parts it has, `values` are its parameters. */
@@ -43,13 +45,25 @@ const parts: readonly Part[] = [
     counted: 'fenced',
   },
   {
+    // Before `written`, so that everything is locked before anything is changed; the strength is the one that the update takes.
+    name: 'locked',
+    count: (batch) => (updates(batch).length > 0 ? lookedAt(batch).length : 0) && updates(batch).length + lookedAt(batch).length,
+    sql: `select 1 from unnest($1::text[], $2::text[], $3::bigint[]) t(service, key, version)
+      join twofold._entity e on e.service = t.service and e.key = t.key and e.version = t.version for no key update of e`,
+    arrays: (batch) =>
+      versionArrays(
+        [...updates(batch).map(({ service, key, from }) => ({ service, key, version: from })), ...lookedAt(batch)].toSorted(byKey),
+      ),
+    counted: 'conflict',
+  },
+  {
     name: 'written',
-    count: (batch) => batch.writes.filter((write) => write.from > 0).length,
+    count: (batch) => updates(batch).length,
     sql: `update twofold._entity e set version = t.version, shape = t.shape, state = t.state
       from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::int[], string_to_array($6, E'\\x1e', '')) t(service, key, was, version, shape, state)
       where e.service = t.service and e.key = t.key and e.version = t.was returning 1`,
-    arrays: ({ writes }) => {
-      const rows = writes.filter((write) => write.from > 0)
+    arrays: (batch) => {
+      const rows = updates(batch)
       return [
         textArray(rows.map((row) => row.service)),
         textArray(rows.map((row) => row.key)),
@@ -79,13 +93,10 @@ const parts: readonly Part[] = [
   },
   {
     name: 'read',
-    count: (batch) => batch.reads.filter((read) => read.version > 0).length,
+    count: (batch) => (updates(batch).length > 0 ? 0 : lookedAt(batch).length),
     sql: `select 1 from unnest($1::text[], $2::text[], $3::bigint[]) t(service, key, version)
       join twofold._entity e on e.service = t.service and e.key = t.key and e.version = t.version for share of e`,
-    arrays: ({ reads }) => {
-      const rows = reads.filter((read) => read.version > 0)
-      return [textArray(rows.map((row) => row.service)), textArray(rows.map((row) => row.key)), plainArray(rows.map((row) => row.version))]
-    },
+    arrays: (batch) => versionArrays(lookedAt(batch)),
     counted: 'conflict',
   },
   {
@@ -137,7 +148,7 @@ const parts: readonly Part[] = [
       plainArray(events.map((event) => event.partition)),
       plainArray(events.map((event) => event.last)),
       plainArray(events.map((event) => event.lines.length)),
-      jsonTexts(events.map((event) => event.lines.join('\n'))),
+      jsonTexts(events.map((event) => encodeEvents(event.lines))),
     ],
   },
   {
@@ -203,6 +214,18 @@ const parts: readonly Part[] = [
     ],
   },
 ]
+
+function updates(batch: EffectBatch): EntityWrite[] {
+  return batch.writes.filter((write) => write.from > 0)
+}
+
+function lookedAt(batch: EffectBatch): EntityRead[] {
+  return batch.reads.filter((read) => read.version > 0)
+}
+
+function versionArrays(rows: readonly EntityRead[]): string[] {
+  return [textArray(rows.map((row) => row.service)), textArray(rows.map((row) => row.key)), plainArray(rows.map((row) => row.version))]
+}
 
 /** The statement for a batch, made of just the parts it needs. */
 export function commitStatement(batch: EffectBatch): CommitStatement {

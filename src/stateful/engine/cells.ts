@@ -1,5 +1,6 @@
 // The states an engine has at hand: one cell per key, kept between batches because no other instance may change what we own.
-import { upgradeState, type AnyEntity } from '../../contract/entity.ts'
+import { newestShape, upgradeState, type AnyEntity } from '../../contract/entity.ts'
+import { TwofoldError } from '../../errors.ts'
 import type { LoadedEntity } from '../../ports/effect-store.ts'
 
 /**
@@ -18,16 +19,19 @@ export class Cell {
   #state: unknown
   #fresh = false
 
+  /** @throws TwofoldError STATE_TOO_NEW, or whatever `initial` or an upgrade throws. */
   constructor(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined) {
+    const shape = newestShape(entity)
+    if (loaded !== undefined && loaded.shape > shape) {
+      const message = `the state of ${entity.service} '${key}' has shape ${loaded.shape}, this program knows ${shape}: only a newer program may change it`
+      throw new TwofoldError('STATE_TOO_NEW', message)
+    }
     this.entity = entity
     this.key = key
     this.stored = loaded?.version ?? 0
     this.version = this.stored
     this.exists = loaded?.state !== undefined
-    this.text =
-      loaded?.state === undefined
-        ? JSON.stringify(entity.initial(key))
-        : JSON.stringify(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
+    this.text = loaded?.state === undefined ? this.initial() : JSON.stringify(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
   }
 
   /** The state to hand to a handler. The same object until `undo`. */
@@ -62,9 +66,14 @@ export class Cell {
     return true
   }
 
-  /** Removes the entity; true if there was one. */
-  remove(): boolean {
-    this.text = JSON.stringify(this.entity.initial(this.key))
+  /** What a removed entity starts from again, as text. */
+  initial(): string {
+    return this.serialize(this.entity.initial(this.key))
+  }
+
+  /** Removes the entity and leaves it at `initial`; true if there was one. */
+  remove(initial: string): boolean {
+    this.text = initial
     this.#fresh = false
     if (!this.exists) return false
     this.exists = false

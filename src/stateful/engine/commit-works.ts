@@ -2,7 +2,7 @@
 // forget what was cached, and run what is left again.
 import type { AnyEntity } from '../../contract/entity.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
-import { BatchAborted, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
+import { BatchAborted, byKey, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Logger } from '../../runtime/logger.ts'
@@ -10,7 +10,7 @@ import { Cell, Cells, cellKey } from './cells.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
-import { planBatch, type PlannedBatch, type RetryPolicy } from './plan-batch.ts'
+import { planBatch, UnreadableState, type PlannedBatch, type RetryPolicy } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { settle, type Work } from './work.ts'
 
@@ -40,6 +40,8 @@ export interface CommitOptions {
   readonly session: () => Promise<EffectSession>
   /** The connection failed. */
   readonly lost: () => Promise<void>
+  /** Aborted: this instance is stopping, and what is refused is not tried again. */
+  readonly stopping: AbortSignal
   /** A partition is no longer ours. */
   readonly fenced: (partitions: readonly number[]) => void
 }
@@ -66,9 +68,9 @@ export class Committer {
     while (pieces.length > 0) {
       const [piece, ...rest] = pieces
       if (piece === undefined) return
-      const seen = this.#versions(piece.works)
+      const seen = new Map<string, number>()
       try {
-        await this.#commitPiece(piece, refused)
+        await this.#commitPiece(piece, refused, seen)
         pieces = rest
         attempts = 0
         refused = new Map()
@@ -76,11 +78,11 @@ export class Committer {
         if (!(error instanceof BatchAborted)) throw error
         this.#evict(piece.works)
         attempts += 1
-        if (attempts > ATTEMPTS_MAX) return this.#giveBack(pieces, error)
+        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error)
         // Whoever keeps getting in the way gets a moment to finish.
-        if (attempts > 2) await pause(backoffMs(attempts, CONFLICT_PAUSE))
+        if (attempts > 2) await pause(backoffMs(attempts, CONFLICT_PAUSE), this.#options.stopping)
         if (error.failure === 'fenced') {
-          pieces = this.#withoutFenced(pieces, error)
+          pieces = await this.#withoutFenced(pieces, error)
           continue
         }
         if (error.failure === 'lost') await this.#options.lost()
@@ -94,17 +96,16 @@ export class Committer {
     }
   }
 
-  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
-    const { held, mayWrite } = this.#options
-    const gone = piece.works.find((work) => !held.has(work.partition))
-    if (gone !== undefined || !mayWrite()) throw new BatchAborted('fenced', 'this instance does not hold the partition any more')
+  /** Fills `seen` with the versions that the attempt decides on. */
+  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, seen: Map<string, number>): Promise<void> {
+    if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance may have ended by its own clock')
     const session = await this.#options.session()
     if (piece.cross) await this.#commitCross(session, piece, refused)
-    else await this.#commitPlain(session, piece, refused)
+    else await this.#commitPlain(session, piece, refused, seen)
   }
 
-  async #commitPlain(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
-    const cells = new Map<string, Cell>()
+  async #commitPlain(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>, seen: Map<string, number>): Promise<void> {
+    const cells: LoadedCells = new Map()
     const missing = new Map<string, { service: string; key: string }>()
     for (const { service, key } of keysOf(piece.works)) {
       const cell = this.#cells.get(service, key)
@@ -113,6 +114,7 @@ export class Committer {
     }
     const known = [...missing.values()].filter(({ service }) => this.#options.entities.has(service))
     if (known.length > 0) this.#addLoaded(cells, known, await session.load(known))
+    for (const [id, cell] of cells) if (cell instanceof Cell) seen.set(id, cell.stored)
     const planned = this.#plan(piece, cells, refused)
     await session.commit(planned.batch)
     this.#committed(planned)
@@ -124,7 +126,7 @@ export class Committer {
     const partitions = new Set(piece.works.map((work) => work.partition))
     const fences = [...partitions].map((partition) => ({ partition, epoch: this.#options.held.epochOf(partition) }))
     const planned = await session.locked(keys, fences, async (locked) => {
-      const cells = new Map<string, Cell>()
+      const cells: LoadedCells = new Map()
       this.#addLoaded(cells, keys, await locked.load(keys))
       const plan = this.#plan(piece, cells, refused)
       await locked.commit(plan.batch)
@@ -135,20 +137,20 @@ export class Committer {
     this.#evict(piece.works)
   }
 
-  #addLoaded(cells: Map<string, Cell>, keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): void {
+  #addLoaded(cells: LoadedCells, keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): void {
     const found = new Map(loaded.map((row) => [cellKey(row.service, row.key), row]))
     for (const { service, key } of keys) {
       const entity = this.#options.entities.get(service)
       const id = cellKey(service, key)
-      if (entity) cells.set(id, new Cell(entity, key, found.get(id)))
+      if (entity) cells.set(id, readCell(entity, key, found.get(id)))
     }
   }
 
-  #plan(piece: Piece, cells: ReadonlyMap<string, Cell>, refused: ReadonlyMap<string, Error>): PlannedBatch {
+  #plan(piece: Piece, cells: Readonly<LoadedCells>, refused: ReadonlyMap<string, Error>): PlannedBatch {
     const { runners, held, parking, retry, now } = this.#options
     return planBatch(piece.works, {
       runners,
-      cell: (service, key) => cells.get(cellKey(service, key)) as Cell,
+      cell: (service, key) => cells.get(cellKey(service, key)) as Cell | UnreadableState,
       parkedKey: (service, key) => parking.has(service, key),
       fenceOf: (service, key) => this.#heldPartition(service, key),
       epochOf: (partition) => held.epochOf(partition),
@@ -181,6 +183,7 @@ export class Committer {
     const hashes = piece.works.flatMap((work) => (work.origin.from === 'direct' && work.envelope.claim ? [work.envelope.claim.hash] : []))
     const recovery = await session.recover(ids, hashes, piece.consumed)
     await this.#markShared(session, seen)
+    await this.#renumber(session, piece)
     const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
     const works = piece.works.flatMap((work) => this.#afterRefusal(work, recovery, outcomes.get(work.envelope.id)))
     const consumed = piece.consumed.filter((row) => recovery.waiting.has(row))
@@ -188,6 +191,15 @@ export class Committer {
       (work) => work.origin.from !== 'log' || recovery.waiting.has(work.origin.row) || !piece.consumed.includes(work.origin.row),
     )
     return splitPieces(left, consumed, (work) => this.#isCross(work))
+  }
+
+  /**
+   * Events are numbered on from what is stored. A commit whose answer was lost may be stored only now, so this is asked after the
+   * outcomes: numbers that count a commit in whose outcomes were not seen only make the next try a conflict again.
+   */
+  async #renumber(session: EffectSession, piece: Piece): Promise<void> {
+    const partitions = [...new Set(piece.works.map((work) => work.partition))]
+    for (const [partition, seq] of await session.lastEvents(partitions)) this.#options.held.setLastEvent(partition, seq)
   }
 
   /** What is still to be done about one command, and answers its caller if nothing is. */
@@ -246,30 +258,29 @@ export class Committer {
     return this.#options.held.has(partition) ? partition : undefined
   }
 
-  #versions(works: readonly Work[]): Map<string, number> {
-    const versions = new Map<string, number>()
-    for (const { service, key } of keysOf(works)) {
-      const cell = this.#cells.get(service, key)
-      if (cell) versions.set(cellKey(service, key), cell.stored)
-    }
-    return versions
-  }
-
   #evict(works: readonly Work[]): void {
     for (const { service, key } of keysOf(works)) this.#cells.evict(service, key)
   }
 
   /** Gives up the partitions that turned out to be lost: their log rows are another owner's now, their direct commands go to the log. */
-  #withoutFenced(pieces: readonly Piece[], error: BatchAborted): Piece[] {
-    const [piece] = pieces
-    const partitions = [...new Set((piece?.works ?? []).map((work) => work.partition))]
-    this.#options.log.warn(
-      { partitions, reason: error.message },
-      'batch refused: another instance owns its partitions; nothing of it was stored',
-    )
-    this.#options.fenced(partitions)
-    this.#giveBack(pieces, error)
-    return []
+  async #withoutFenced(pieces: readonly Piece[], error: BatchAborted): Promise<Piece[]> {
+    const { held, mayWrite } = this.#options
+    if (!mayWrite()) {
+      this.#giveBack(pieces, error)
+      return []
+    }
+    const fences = held.numbers.map((partition) => ({ partition, epoch: held.epochOf(partition) }))
+    const ours = await (await this.#options.session()).stillHeld(fences)
+    const lost = held.numbers.filter((partition) => !ours.has(partition))
+    const fields = { partitions: lost, reason: error.message }
+    this.#options.log.warn(fields, 'batch refused: another instance owns some of its partitions; nothing of it was stored')
+    this.#options.fenced(lost)
+    const [kept, given] = [[] as Work[], [] as Work[]]
+    for (const work of pieces.flatMap((piece) => piece.works)) (held.has(work.partition) ? kept : given).push(work)
+    for (const work of given) settle(work, { status: 'deferred' })
+    const theirs = new Set(given.flatMap(({ origin }) => (origin.from === 'log' ? [origin.row] : [])))
+    const consumed = pieces.flatMap((piece) => piece.consumed.filter((row) => !theirs.has(row)))
+    return splitPieces(kept, consumed, (work) => this.#isCross(work))
   }
 
   #giveBack(pieces: readonly Piece[], error: BatchAborted): void {
@@ -278,11 +289,22 @@ export class Committer {
   }
 }
 
+/** By `cellKey`. */
+type LoadedCells = Map<string, Cell | UnreadableState>
+
+function readCell(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined): Cell | UnreadableState {
+  try {
+    return new Cell(entity, key, loaded)
+  } catch (error) {
+    return new UnreadableState(error)
+  }
+}
+
 function keysOf(works: readonly Work[]): { service: string; key: string }[] {
   const keys = new Map<string, { service: string; key: string }>()
   for (const { envelope } of works)
     for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
-  return [...keys.values()].toSorted((a, b) => (a.service === b.service ? (a.key < b.key ? -1 : 1) : a.service < b.service ? -1 : 1))
+  return [...keys.values()].toSorted(byKey)
 }
 
 function halves(piece: Piece): Piece[] {

@@ -1,9 +1,10 @@
 // One lane: one connection, one batch at a time. Batches form by themselves from what arrived while the last one was under way.
-import { type EffectSession, type EffectStore, BatchAborted } from '../../ports/effect-store.ts'
+import { BatchAborted, type EffectSession, type EffectStore, type ParkedAt } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
 import { Wake } from '../../runtime/wake.ts'
+import { cellKey } from './cells.ts'
 import { Committer, type CommitOptions } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { Mailbox } from './mailbox.ts'
@@ -56,9 +57,9 @@ export class Lane implements Service {
       parking: this.#parking,
       session: () => this.#connected(),
       lost: () => this.#reconnect(),
+      stopping: this.#stopping.signal,
       fenced: (partitions) => {
-        for (const partition of partitions) this.#held.drop(partition)
-        this.#parking.retain((partition) => this.#held.has(partition))
+        this.#letGo(partitions)
         options.fenced(partitions)
       },
     })
@@ -115,26 +116,32 @@ export class Lane implements Service {
       const session = await this.#connected()
       const numbers = rows.map((row) => row.partition)
       const last = await session.lastEvents(numbers)
-      for (const row of rows) this.#held.take(row.partition, row.epoch, last.get(row.partition) ?? 0)
+      // Held last: a partition whose parked keys are not known yet would let newer commands of theirs overtake.
       await this.#loadParked(session, numbers)
+      for (const row of rows) this.#held.take(row.partition, row.epoch, last.get(row.partition) ?? 0)
     })
   }
 
   /** Stops to serve partitions, after the batch under way: then they may be given to somebody else. */
   drop(partitions: readonly number[]): Promise<void> {
-    return this.#change(async () => {
-      for (const partition of partitions) this.#held.drop(partition)
-      this.#parking.retain((partition) => this.#held.has(partition))
-      this.#committer.forget()
-    })
+    return this.#change(async () => this.#letGo(partitions))
+  }
+
+  /** What was cached of them is another owner's to change now. */
+  #letGo(partitions: readonly number[]): void {
+    for (const partition of partitions) this.#held.drop(partition)
+    this.#parking.retain((partition) => this.#held.has(partition))
+    this.#committer.forget()
   }
 
   async #run(): Promise<void> {
     let idleMs = IDLE_MS_MIN
+    let failures = 0
     while (!this.#stopping.signal.aborted) {
       try {
         while (this.#changes.length > 0) await this.#changes.shift()?.run()
         const worked = await this.#cycle()
+        failures = 0
         if (worked) idleMs = IDLE_MS_MIN
         else if (this.#changes.length === 0) {
           const rung = await this.#wake.sleep(Math.min(idleMs, Math.max(1, this.#parking.nextDueMs(this.#options.now()))))
@@ -142,11 +149,11 @@ export class Lane implements Service {
         }
       } catch (error) {
         if (this.#stopping.signal.aborted) return
-        this.#options.log.error({ err: error }, 'the engine could not go on with a batch; it starts anew')
+        failures += 1
+        this.#options.log.error({ err: error, failures }, 'the engine could not go on with a batch; it starts anew')
+        if (failures > 1) await pause(backoffMs(failures, { minMs: 100, maxMs: 5000 }), this.#stopping.signal)
         await this.#reconnect()
       }
-      this.#busySince = undefined
-      this.#inHand = new Set()
     }
   }
 
@@ -159,6 +166,11 @@ export class Lane implements Service {
     const mine = direct.filter((work) => this.#held.has(work.partition))
     for (const work of direct) if (!this.#held.has(work.partition)) settle(work, { status: 'deferred' })
     if (held.length === 0) return direct.length > 0
+    // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
+    if (!this.#options.mayWrite()) {
+      for (const work of mine) settle(work, { status: 'deferred' })
+      return false
+    }
     this.#busySince = performance.now()
     try {
       return await this.#batch(held, mine)
@@ -166,6 +178,9 @@ export class Lane implements Service {
       // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
       for (const work of mine) settle(work, { status: 'deferred' })
       throw error
+    } finally {
+      this.#busySince = undefined
+      this.#inHand = new Set()
     }
   }
 
@@ -190,15 +205,12 @@ export class Lane implements Service {
 
   /** The commands of parked keys whose time has come, in their order; a key without any left goes on as usual. */
   async #takeParked(): Promise<Work[]> {
-    const works: Work[] = []
-    for (const parked of this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)) {
-      const session = await this.#connected()
-      const commands = await session.parked(parked.partition, parked.service, parked.key, PARKED_COMMANDS_MAX)
-      if (commands.length === 0) this.#parking.delete(parked)
-      for (const { envelope, partition, seq, attempts } of commands)
-        works.push({ envelope, partition, origin: { from: 'parked', seq, attempts } })
-    }
-    return works
+    const due: readonly ParkedAt[] = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
+    if (due.length === 0) return []
+    const commands = await (await this.#connected()).parked(due, PARKED_COMMANDS_MAX)
+    const left = new Set(commands.map(({ envelope }) => cellKey(envelope.service, envelope.keys[0] ?? '')))
+    for (const key of due) if (!left.has(cellKey(key.service, key.key))) this.#parking.delete(key)
+    return commands.map(({ envelope, partition, seq, attempts }) => ({ envelope, partition, origin: { from: 'parked', seq, attempts } }))
   }
 
   #change(task: () => Promise<void>): Promise<void> {
@@ -217,7 +229,9 @@ export class Lane implements Service {
   }
 
   async #connected(): Promise<EffectSession> {
-    if (this.#session === undefined) this.#session = await this.#options.store.open()
+    if (this.#session !== undefined) return this.#session
+    if (this.#stopping.signal.aborted) throw new BatchAborted('lost', 'this instance is stopping')
+    this.#session = await this.#options.store.open()
     return this.#session
   }
 
@@ -229,7 +243,7 @@ export class Lane implements Service {
 
   /**
    * A new connection after the old one failed, with everything that was remembered forgotten: the last commit may or may not have
-   * been stored. Gives up only when the lane stops.
+   * been stored. Returns without one only when the lane stops.
    */
   async #reconnect(): Promise<void> {
     this.#committer.forget()
@@ -248,6 +262,5 @@ export class Lane implements Service {
         await pause(50 + backoffMs(attempt, { minMs: 100, maxMs: 2000 }), this.#stopping.signal)
       }
     }
-    throw new BatchAborted('lost', 'this instance is stopping')
   }
 }

@@ -10,10 +10,6 @@ export class Mailbox {
     this.#sizeMax = sizeMax
   }
 
-  get size(): number {
-    return this.#size
-  }
-
   /** False: full. */
   add(work: Work): boolean {
     if (this.#size >= this.#sizeMax) return false

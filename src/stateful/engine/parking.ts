@@ -13,7 +13,7 @@ export class Parking {
     this.#keys.set(cellKey(parked.service, parked.key), parked)
   }
 
-  delete({ service, key }: ParkedKey): void {
+  delete({ service, key }: Pick<ParkedKey, 'service' | 'key'>): void {
     this.#keys.delete(cellKey(service, key))
   }
 

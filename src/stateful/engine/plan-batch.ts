@@ -1,6 +1,17 @@
 // Runs the commands of a batch in order, in memory, and writes down what their one transaction has to store.
+import { newestShape } from '../../contract/entity.ts'
+import { isTwofoldError } from '../../errors.ts'
 import { encodeEvent } from '../../ports/event-log.ts'
-import type { DeadLetter, EffectBatch, EntityRead, EntityWrite, EventAppend, ParkWrite, RetryWrite } from '../../ports/effect-store.ts'
+import {
+  byKey,
+  type DeadLetter,
+  type EffectBatch,
+  type EntityRead,
+  type EntityWrite,
+  type EventAppend,
+  type ParkWrite,
+  type RetryWrite,
+} from '../../ports/effect-store.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs } from '../../runtime/backoff.ts'
@@ -15,11 +26,20 @@ export interface RetryPolicy {
   readonly delayMsMax: number
 }
 
+/** A state that this program cannot read: its commands fail, their neighbours go on. */
+export class UnreadableState {
+  readonly error: unknown
+
+  constructor(error: unknown) {
+    this.error = error
+  }
+}
+
 /** What a batch is planned with. */
 export interface PlanOptions {
   readonly runners: ReadonlyMap<string, CommandRunner>
-  /** Every cell of every command, loaded. */
-  readonly cell: (service: string, key: string) => Cell
+  /** Every cell of every command, loaded; or why it could not be made of what is stored. */
+  readonly cell: (service: string, key: string) => Cell | UnreadableState
   /** Whether a key waits behind a failing head. */
   readonly parkedKey: (service: string, key: string) => boolean
   /** The partition of a key that this instance owns, to be fenced; undefined for a key of another owner. */
@@ -97,7 +117,12 @@ class BatchPlan {
     const refusal = this.#options.refused.get(envelope.id)
     if (refusal !== undefined) return this.#failed(work, refusal)
     const runner = this.#options.runners.get(envelope.service)
-    const cells = runner === undefined ? [] : envelope.keys.map((key) => this.#options.cell(envelope.service, key))
+    const cells: Cell[] = []
+    for (const key of runner === undefined ? [] : envelope.keys) {
+      const cell = this.#options.cell(envelope.service, key)
+      if (cell instanceof UnreadableState) return this.#failed(work, cell.error)
+      cells.push(cell)
+    }
     for (const cell of cells) {
       this.#cells.add(cell)
       const partition = this.#options.fenceOf(envelope.service, cell.key)
@@ -115,7 +140,7 @@ class BatchPlan {
     const reads: EntityRead[] = []
     for (const cell of this.#cells) {
       const at = { service: cell.entity.service, key: cell.key }
-      const shape = cell.entity.upgrades.length + 1
+      const shape = newestShape(cell.entity)
       if (cell.version === cell.stored) reads.push({ ...at, version: cell.stored })
       else writes.push({ ...at, from: cell.stored, version: cell.version, shape, state: cell.exists ? cell.text : undefined })
     }
@@ -197,8 +222,11 @@ class BatchPlan {
 
   #failed(work: Work, error: unknown): void {
     const { retry } = this.#options
-    const attempts = (work.origin.from === 'parked' ? work.origin.attempts : 0) + 1
+    const before = work.origin.from === 'parked' ? work.origin.attempts : 0
     const message = error instanceof Error ? error.message : String(error)
+    // While a newer program is being rolled out an older one may meet its states. That is nobody's failure: the command waits for it.
+    if (isTwofoldError(error, 'STATE_TOO_NEW')) return this.#park(work, before, retry.delayMsMax, message)
+    const attempts = before + 1
     if (attempts < retry.attemptsMax) {
       return this.#park(work, attempts, backoffMs(attempts, { minMs: retry.delayMsMin, maxMs: retry.delayMsMax }), message)
     }
@@ -224,9 +252,4 @@ class BatchPlan {
 
 function noRunner(service: string): Ran {
   return { status: 'failed', error: new Error(`this program has no stateful side for service '${service}'`) }
-}
-
-function byKey(a: EntityRead, b: EntityRead): number {
-  if (a.service !== b.service) return a.service < b.service ? -1 : 1
-  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 }

@@ -81,11 +81,12 @@ export class CommandRunner {
     const text = command.reply && JSON.stringify(checked(command.reply, reply, `the reply of ${command.service}.${command.name}`))
     // All states are serialized before any is kept, so that one that cannot be leaves no trace in the others.
     const left = run.cells.map((cell) => {
+      if (run.removed.has(cell)) return { cell, state: undefined, text: cell.initial() }
       const state = run.replaced.has(cell) ? run.replaced.get(cell) : cell.state
       return { cell, state, text: cell.serialize(state) }
     })
     const changed = left
-      .filter(({ cell, state, text: after }) => (run.removed.has(cell) ? cell.remove() : cell.keep(state, after)))
+      .filter(({ cell, state, text: after }) => (run.removed.has(cell) ? cell.remove(after) : cell.keep(state, after)))
       .map(({ cell }) => cell)
     return { status: 'succeeded', reply: text, events: run.events, changed }
   }

@@ -30,6 +30,7 @@ export const statusOf: Readonly<Record<ErrorCode, number>> = {
   OUTCOME_TIMEOUT: 504,
   HANDLER_FAILED: 500,
   HANDLER_MISUSED: 500,
+  STATE_TOO_NEW: 500,
   INVALID_APP: 500,
   INVALID_OPTIONS: 500,
   INVALID_ENVIRONMENT: 500,

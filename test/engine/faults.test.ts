@@ -1,0 +1,146 @@
+// What goes wrong around a batch: answers that are lost, states that cannot be read, owners that come and go.
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { BatchAborted, type EffectSession } from '../../src/ports/effect-store.ts'
+import { partitionOf } from '../../src/ports/slots.ts'
+import { until } from '../e2e/program.ts'
+import { engineDatabase, type EngineDatabase } from './fixture.ts'
+
+let bank: EngineDatabase
+
+beforeEach(async () => {
+  bank = await engineDatabase()
+})
+afterEach(() => bank.close())
+
+const credit = (account: string): ['credit', { account: string; amount: number }] => ['credit', { account, amount: 1 }]
+
+/** The session as it is, but for the given calls. */
+const but = (real: EffectSession, changed: Partial<EffectSession>): EffectSession => {
+  const rest = Object.getOwnPropertyNames(Object.getPrototypeOf(real)).filter((name) => name !== 'constructor') as (keyof EffectSession)[]
+  const same = Object.fromEntries(
+    rest.map((name) => [name, (...given: never[]) => (real[name] as (...all: never[]) => unknown).apply(real, given)]),
+  )
+  return { ...(same as unknown as EffectSession), ...changed }
+}
+
+/** Every event number of every partition, in order. */
+async function numbers(): Promise<Record<number, number[]>> {
+  const { rows } = await bank.client.query<{ partition: number; seqs: string[] }>(
+    'select partition, array_agg(seq order by seq) as seqs from twofold.event group by partition',
+  )
+  return Object.fromEntries(rows.map(({ partition, seqs }) => [partition, seqs.map(Number)]))
+}
+
+test('a commit whose answer is lost, and which is stored only later, leaves no event without or with another one’s number', async () => {
+  let late: (() => Promise<void>) | undefined
+  let lose = false
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        // The answer is lost, and the statement itself is stored only after the engine has asked what became of it.
+        commit: async (batch) => {
+          if (!lose) return real.commit(batch)
+          lose = false
+          late = async () => {
+            await real.commit(batch)
+            await real.close()
+          }
+          throw new BatchAborted('lost', 'the answer never came')
+        },
+        lastEvents: async (partitions) => {
+          const last = await real.lastEvents(partitions)
+          await late?.()
+          late = undefined
+          return last
+        },
+        close: () => (late === undefined ? real.close() : Promise.resolve()),
+      }),
+  })
+  await bank.call(engine, ...credit('a'))
+  lose = true
+  const doubtful = await bank.call(engine, ...credit('a'))
+  expect(doubtful).toMatchObject({ status: 'finished', outcome: { version: 2 } })
+  for (let round = 0; round < 3; round += 1) await bank.call(engine, ...credit('a'))
+  expect(Object.values(await numbers())).toEqual([[1, 2, 3, 4, 5]])
+  expect([await bank.balances(), await bank.count('outcome')]).toEqual([{ a: 5 }, 5])
+})
+
+test('two batches that begin at the same event number cannot both be stored', async () => {
+  await bank.client.query(`insert into twofold._event (partition, seq, count, body) values (0, 2, 1, '{}')`)
+  const overlapping = bank.client.query(`insert into twofold._event (partition, seq, count, body) values (0, 3, 2, '{}')`)
+  await expect(overlapping).rejects.toMatchObject({ code: '23505' })
+})
+
+test('a state of a newer program is not touched by an older one, and its commands wait', async () => {
+  const engine = await bank.engine(undefined, { attemptsMax: 2 })
+  await bank.call(engine, ...credit('a'))
+  await bank.client.query('update twofold._entity set version = 2, shape = 2')
+  expect((await bank.call(engine, ...credit('a'))).status).toBe('held')
+  expect(await bank.call(engine, ...credit('b'))).toMatchObject({ status: 'finished' })
+  const waited = `select 1 from twofold._parked where error like '%only a newer program%' and attempts = 0 and due_at > clock_timestamp()`
+  await until('it was tried more often than any failing command', async () => (await bank.client.query(waited)).rowCount === 1)
+  await bank.client.query('update twofold._entity set version = 3, shape = 1')
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  expect(await bank.balances()).toEqual({ a: 2, b: 1 })
+})
+
+test('a state that cannot be read fails its own commands and nobody else’s', async () => {
+  const engine = await bank.engine(undefined, { attemptsMax: 2 })
+  await bank.client.query(`insert into twofold._entity values ('bank', 'broken', 1, 1, 'no JSON')`)
+  const [broken, sound] = await Promise.all([bank.call(engine, ...credit('broken')), bank.call(engine, ...credit('sound'))])
+  expect([broken.status, sound.status]).toEqual(['held', 'finished'])
+  await until('the command is dead', async () => (await bank.count('dead_letter')) === 1)
+})
+
+test('of a batch whose partitions are partly lost, the commands of the others are done', async () => {
+  const engine = await bank.engine()
+  const accounts = Array.from({ length: 8 }, (_, at) => `account-${at}`)
+  const lost = partitionOf(bank.slots, 'bank', 'account-0')
+  await Promise.all(accounts.map((account) => bank.call(engine, ...credit(account))))
+  await bank.takeOver([lost])
+  const results = await Promise.all(accounts.map((account) => bank.call(engine, ...credit(account))))
+  expect(results.map(({ status }) => status)).toEqual(
+    accounts.map((account) => (partitionOf(bank.slots, 'bank', account) === lost ? 'deferred' : 'finished')),
+  )
+})
+
+test('a key that somebody else writes between every read and commit is locked first, so that its command gets through', async () => {
+  let rivals = 0
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          rivals += 1
+          await bank.client.query(
+            `insert into twofold._entity values ('bank', 'hot', 1, 1, '{"balance":1}')
+             on conflict (service, key) do update set version = _entity.version + 1`,
+          )
+          return real.commit(batch)
+        },
+      }),
+  })
+  expect(await bank.call(engine, ...credit('hot'))).toMatchObject({ status: 'finished', outcome: { body: '{"balance":2}' } })
+  expect(rivals).toBeLessThan(4)
+})
+
+test('an engine that waits for work is not busy', async () => {
+  const engine = await bank.engine()
+  await bank.call(engine, ...credit('a'))
+  await until('the batch is over', () => engine.busyMs() === 0, 1000)
+})
+
+test('an engine stops while PostgreSQL is away: what waits is sent to the log, nothing is thrown', async () => {
+  let away = false
+  const gone = (): Promise<never> => Promise.reject(new BatchAborted('lost', 'PostgreSQL is away'))
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        take: (...given) => (away ? gone() : real.take(...given)),
+        lastEvents: (...given) => (away ? gone() : real.lastEvents(...given)),
+      }),
+  })
+  away = true
+  const waiting = bank.call(engine, ...credit('a'))
+  await engine.stop()
+  expect(await waiting).toEqual({ status: 'deferred' })
+})
