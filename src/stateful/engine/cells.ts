@@ -16,6 +16,8 @@ export class Cell {
   version: number
   text: string
   exists: boolean
+  /** The characters of `text` that `Cells` has counted for its bound. */
+  counted = 0
   #state: unknown
   #fresh = false
 
@@ -82,50 +84,76 @@ export class Cell {
   }
 }
 
-/** Cells by service and key, the least recently used dropped beyond the bounds. */
+/** Something by service and key. Two maps, because joining the two texts for every look-up costs more than both look-ups. */
+export class ByKey<Value> {
+  readonly #services = new Map<string, Map<string, Value>>()
+
+  get(service: string, key: string): Value | undefined {
+    return this.#services.get(service)?.get(key)
+  }
+
+  set(service: string, key: string, value: Value): void {
+    let keys = this.#services.get(service)
+    if (keys === undefined) this.#services.set(service, (keys = new Map()))
+    keys.set(key, value)
+  }
+
+  delete(service: string, key: string): void {
+    this.#services.get(service)?.delete(key)
+  }
+}
+
+/**
+ * Cells that were used lately, in two generations: a full young one becomes the old one, and what is used again moves to the young one.
+ * So about the most recently used are kept, and a cell that is used again and again costs one look-up, not a place in a list.
+ */
 export class Cells {
-  readonly #cells = new Map<string, { readonly cell: Cell; counted: number }>()
   readonly #countMax: number
   readonly #charactersMax: number
+  #young = new ByKey<Cell>()
+  #old = new ByKey<Cell>()
+  #count = 0
   #characters = 0
 
+  /** Bounds of both generations together. */
   constructor(countMax = 100_000, charactersMax = 64 * 1024 * 1024) {
     this.#countMax = countMax
     this.#charactersMax = charactersMax
   }
 
   get(service: string, key: string): Cell | undefined {
-    return this.#cells.get(cellKey(service, key))?.cell
+    return this.#young.get(service, key) ?? this.#old.get(service, key)
   }
 
   evict(service: string, key: string): void {
-    this.#drop(cellKey(service, key))
+    this.#young.delete(service, key)
+    this.#old.delete(service, key)
   }
 
   clear(): void {
-    this.#cells.clear()
+    this.#young = new ByKey()
+    this.#old = new ByKey()
+    this.#count = 0
     this.#characters = 0
   }
 
-  /** Keeps these as the most recently used and drops what is over the bounds; between batches only, when no cell is in use. */
+  /** Keeps these as the most recently used; between batches only, when no cell is in use. */
   keep(used: Iterable<Cell>): void {
     for (const cell of used) {
-      const id = cellKey(cell.entity.service, cell.key)
-      this.#drop(id)
-      this.#cells.set(id, { cell, counted: cell.text.length })
-      this.#characters += cell.text.length
+      const { service } = cell.entity
+      if (this.#young.get(service, cell.key) !== cell) {
+        this.#young.set(service, cell.key, cell)
+        this.#count += 1
+        cell.counted = 0
+      }
+      this.#characters += cell.text.length - cell.counted
+      cell.counted = cell.text.length
     }
-    for (const id of this.#cells.keys()) {
-      if (this.#cells.size <= this.#countMax && this.#characters <= this.#charactersMax) return
-      this.#drop(id)
-    }
-  }
-
-  #drop(id: string): void {
-    const kept = this.#cells.get(id)
-    if (kept === undefined) return
-    this.#cells.delete(id)
-    this.#characters -= kept.counted
+    if (this.#count <= this.#countMax / 2 && this.#characters <= this.#charactersMax / 2) return
+    this.#old = this.#young
+    this.#young = new ByKey()
+    this.#count = 0
+    this.#characters = 0
   }
 }
 

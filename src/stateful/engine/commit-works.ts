@@ -6,7 +6,7 @@ import { BatchAborted, byKey, type EffectSession, type LoadedEntity, type Recove
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import { Cell, Cells, cellKey } from './cells.ts'
+import { ByKey, Cell, Cells, cellKey } from './cells.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
@@ -46,6 +46,11 @@ export interface CommitOptions {
   readonly fenced: (partitions: readonly number[]) => void
 }
 
+/** What a plain attempt decided on: each cell still has the version it was read at. */
+interface Attempt {
+  cells: Iterable<Cell>
+}
+
 export class Committer {
   readonly #options: CommitOptions
   readonly #cells = new Cells()
@@ -68,9 +73,9 @@ export class Committer {
     while (pieces.length > 0) {
       const [piece, ...rest] = pieces
       if (piece === undefined) return
-      const seen = new Map<string, number>()
+      const attempt: Attempt = { cells: [] }
       try {
-        await this.#commitPiece(piece, refused, seen)
+        await this.#commitPiece(piece, refused, attempt)
         pieces = rest
         attempts = 0
         refused = new Map()
@@ -91,31 +96,39 @@ export class Committer {
           continue
         }
         if (error.failure === 'data') refused = new Map(piece.works.map((work) => [work.envelope.id, error]))
-        else pieces = [...(await this.#recovered(piece, seen)), ...rest]
+        else pieces = [...(await this.#recovered(piece, attempt)), ...rest]
       }
     }
   }
 
-  /** Fills `seen` with the versions that the attempt decides on. */
-  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, seen: Map<string, number>): Promise<void> {
+  /** Notes in `attempt` the cells that it decides on. */
+  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<void> {
     if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance may have ended by its own clock')
     const session = await this.#options.session()
     if (piece.cross) await this.#commitCross(session, piece, refused)
-    else await this.#commitPlain(session, piece, refused, seen)
+    else await this.#commitPlain(session, piece, refused, attempt)
   }
 
-  async #commitPlain(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>, seen: Map<string, number>): Promise<void> {
-    const cells: LoadedCells = new Map()
-    const missing = new Map<string, { service: string; key: string }>()
-    for (const { service, key } of keysOf(piece.works)) {
-      const cell = this.#cells.get(service, key)
-      if (cell) cells.set(cellKey(service, key), cell)
-      else missing.set(cellKey(service, key), { service, key })
+  async #commitPlain(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<void> {
+    const cells: LoadedCells = new ByKey()
+    const missing: Work[] = []
+    for (const work of piece.works) {
+      const { service, keys } = work.envelope
+      for (const key of keys) {
+        if (cells.get(service, key) !== undefined) continue
+        const cell = this.#cells.get(service, key)
+        if (cell !== undefined) cells.set(service, key, cell)
+        else if (missing.at(-1) !== work) missing.push(work)
+      }
     }
-    const known = [...missing.values()].filter(({ service }) => this.#options.entities.has(service))
-    if (known.length > 0) this.#addLoaded(cells, known, await session.load(known))
-    for (const [id, cell] of cells) if (cell instanceof Cell) seen.set(id, cell.stored)
+    if (missing.length > 0) {
+      const keys = keysOf(missing).filter(
+        ({ service, key }) => this.#options.entities.has(service) && cells.get(service, key) === undefined,
+      )
+      this.#addLoaded(cells, keys, await session.load(keys))
+    }
     const planned = this.#plan(piece, cells, refused)
+    attempt.cells = planned.cells
     await session.commit(planned.batch)
     this.#committed(planned)
     this.#cells.keep(planned.cells)
@@ -126,7 +139,7 @@ export class Committer {
     const partitions = new Set(piece.works.map((work) => work.partition))
     const fences = [...partitions].map((partition) => ({ partition, epoch: this.#options.held.epochOf(partition) }))
     const planned = await session.locked(keys, fences, async (locked) => {
-      const cells: LoadedCells = new Map()
+      const cells: LoadedCells = new ByKey()
       this.#addLoaded(cells, keys, await locked.load(keys))
       const plan = this.#plan(piece, cells, refused)
       await locked.commit(plan.batch)
@@ -138,19 +151,19 @@ export class Committer {
   }
 
   #addLoaded(cells: LoadedCells, keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): void {
-    const found = new Map(loaded.map((row) => [cellKey(row.service, row.key), row]))
+    const found = new ByKey<LoadedEntity>()
+    for (const row of loaded) found.set(row.service, row.key, row)
     for (const { service, key } of keys) {
       const entity = this.#options.entities.get(service)
-      const id = cellKey(service, key)
-      if (entity) cells.set(id, readCell(entity, key, found.get(id)))
+      if (entity) cells.set(service, key, readCell(entity, key, found.get(service, key)))
     }
   }
 
-  #plan(piece: Piece, cells: Readonly<LoadedCells>, refused: ReadonlyMap<string, Error>): PlannedBatch {
+  #plan(piece: Piece, cells: LoadedCells, refused: ReadonlyMap<string, Error>): PlannedBatch {
     const { runners, held, parking, retry, now } = this.#options
     return planBatch(piece.works, {
       runners,
-      cell: (service, key) => cells.get(cellKey(service, key)) as Cell | UnreadableState,
+      cell: (service, key) => cells.get(service, key) as Cell | UnreadableState,
       parkedKey: (service, key) => parking.has(service, key),
       fenceOf: (service, key) => this.#heldPartition(service, key),
       epochOf: (partition) => held.epochOf(partition),
@@ -177,12 +190,12 @@ export class Committer {
   }
 
   /** What is left of a piece after a refusal: without what turns out to be answered, claimed by another, parked or consumed. */
-  async #recovered(piece: Piece, seen: ReadonlyMap<string, number>): Promise<Piece[]> {
+  async #recovered(piece: Piece, attempt: Attempt): Promise<Piece[]> {
     const session = await this.#options.session()
     const ids = piece.works.map((work) => work.envelope.id)
     const hashes = piece.works.flatMap((work) => (work.origin.from === 'direct' && work.envelope.claim ? [work.envelope.claim.hash] : []))
     const recovery = await session.recover(ids, hashes, piece.consumed)
-    await this.#markShared(session, seen)
+    await this.#markShared(session, attempt)
     await this.#renumber(session, piece)
     const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
     const works = piece.works.flatMap((work) => this.#afterRefusal(work, recovery, outcomes.get(work.envelope.id)))
@@ -223,13 +236,15 @@ export class Committer {
   }
 
   /** Keys whose version moved under our feet are written by somebody else too: for a while they are locked before they are read. */
-  async #markShared(session: EffectSession, seen: ReadonlyMap<string, number>): Promise<void> {
-    if (seen.size === 0) return
+  async #markShared(session: EffectSession, attempt: Attempt): Promise<void> {
+    const cells = [...attempt.cells]
+    if (cells.length === 0) return
     this.#forgetOldShared()
-    const keys = [...seen.keys()].map((id) => ({ service: id.slice(0, id.indexOf('\0')), key: id.slice(id.indexOf('\0') + 1) }))
-    for (const row of await session.load(keys)) {
-      const id = cellKey(row.service, row.key)
-      if (row.version !== seen.get(id)) this.#sharedUntil.set(id, this.#options.now() + SHARED_MS)
+    const rows = await session.load(cells.map((cell) => ({ service: cell.entity.service, key: cell.key })).toSorted(byKey))
+    const versions = new Map(rows.map((row) => [cellKey(row.service, row.key), row.version]))
+    for (const { entity, key, stored } of cells) {
+      const id = cellKey(entity.service, key)
+      if ((versions.get(id) ?? 0) !== stored) this.#sharedUntil.set(id, this.#options.now() + SHARED_MS)
     }
   }
 
@@ -289,8 +304,7 @@ export class Committer {
   }
 }
 
-/** By `cellKey`. */
-type LoadedCells = Map<string, Cell | UnreadableState>
+type LoadedCells = ByKey<Cell | UnreadableState>
 
 function readCell(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined): Cell | UnreadableState {
   try {

@@ -23,9 +23,9 @@ export function splitPieces(works: readonly Work[], rows: readonly string[], isC
   const pieces: Piece[] = [{ cross: false, works: [], consumed: [] }]
   const lastPiece = new Map<string, Piece>()
   for (const work of works) {
-    const home = cellKey(work.envelope.service, work.envelope.keys[0] ?? '')
-    const cross = crossKeys.has(home) || isCross(work)
-    if (cross) crossKeys.add(home)
+    const { service, keys } = work.envelope
+    const cross = (crossKeys.size > 0 && crossKeys.has(cellKey(service, keys[0] ?? ''))) || isCross(work)
+    if (cross) crossKeys.add(cellKey(service, keys[0] ?? ''))
     let piece = cross ? pieces.at(-1) : pieces[0]
     if (piece === undefined || piece.cross !== cross || (cross && piece.works.length >= CROSS_BATCH_MAX)) {
       piece = { cross, works: [], consumed: [] }

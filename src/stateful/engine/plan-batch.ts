@@ -110,7 +110,7 @@ class BatchPlan {
     if (this.#parkedIds.has(envelope.id)) return void this.#answers.push({ work, result: { status: 'held' } })
     if (this.#claimedByNeighbour(work)) return
     const home = envelope.keys[0] ?? ''
-    const waits = this.#parkedKeys.has(cellKey(envelope.service, home))
+    const waits = this.#parkedKeys.size > 0 && this.#parkedKeys.has(cellKey(envelope.service, home))
     // A parked command that comes after its head has failed again simply stays where it is.
     if (origin.from === 'parked' && waits) return
     if (waits || (origin.from !== 'parked' && this.#options.parkedKey(envelope.service, home))) return this.#park(work, 0, 0, undefined)
@@ -123,9 +123,9 @@ class BatchPlan {
       if (cell instanceof UnreadableState) return this.#failed(work, cell.error)
       cells.push(cell)
     }
-    for (const cell of cells) {
-      this.#cells.add(cell)
-      const partition = this.#options.fenceOf(envelope.service, cell.key)
+    for (const cell of cells) this.#cells.add(cell)
+    for (let at = 1; at < cells.length; at += 1) {
+      const partition = this.#options.fenceOf(envelope.service, envelope.keys[at] ?? '')
       if (partition !== undefined) this.#partitions.add(partition)
     }
     const ran =
