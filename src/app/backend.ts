@@ -36,10 +36,18 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount })
   const database = new PostgresDatabase({ url, applicationName: 'twofold', log, idleInTransactionMs: Math.floor(options.leaseMs / 2) })
   const instanceId = randomUUID()
+  // Membership has a connection to itself: a lease must not wait behind the queries of users.
+  const lease = new PostgresDatabase({
+    url,
+    applicationName: 'twofold membership',
+    log,
+    connectionsMax: 1,
+    statementMs: Math.floor(options.leaseMs / 3),
+  })
   const ids = new PostgresCommandIds({ database })
   const signals: Signals = new Signals({ url, log, hasPeers: () => members.membership.hasPeers() })
   const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
-  const instances = new PostgresInstances(database, signals)
+  const instances = new PostgresInstances(lease, signals)
   const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false })
   const store = new PostgresEffectStore({
     url,
@@ -58,10 +66,11 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     ? [...app.projections.map((each) => runProjection(each, runtime)), ...app.reactors.map((each) => runReactor(each, runtime))]
     : []
   const services: Service[] = [ids, new Housekeeping({ database, log, now: () => ids.now() }), signals, commandLog, members, ...subscribers]
+  const closeAll = async (): Promise<void> => void (await Promise.all([database.close(), lease.close()]))
   try {
     await startAll([...services, readModels(app, events)])
   } catch (error) {
-    await database.close()
+    await closeAll()
     throw error
   }
   return {
@@ -78,7 +87,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
       try {
         await stopAll(services)
       } finally {
-        await database.close()
+        await closeAll()
       }
     },
   }
@@ -139,8 +148,11 @@ function membersOf({ app, options, log, store, slots, instances, instanceId, sig
     engine,
     start: () => startAll([engine, membership]),
     async stop() {
-      await engine.stop()
-      await membership.stop()
+      try {
+        await engine.stop()
+      } finally {
+        await membership.stop()
+      }
     },
   }
 }

@@ -39,7 +39,12 @@ export class Membership implements Service {
 
   async start(): Promise<void> {
     await this.#join()
-    await this.#look()
+    try {
+      await this.#look()
+    } catch (error) {
+      await this.#options.instances.leave(this.#options.id).catch(() => undefined)
+      throw error
+    }
     this.#unlisten = this.#options.instances.onChanged(() => this.#wake.ring())
     this.#loop = this.#run()
   }

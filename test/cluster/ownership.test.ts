@@ -42,10 +42,9 @@ afterEach(async () => {
   await own.drop()
 })
 
-async function join(): Promise<Member> {
+async function join(instances = new PostgresInstances(database, signals)): Promise<Member> {
   const id = randomUUID()
   const held = new Set<number>()
-  const instances = new PostgresInstances(database, signals)
   const ownership = new Ownership({
     instances,
     id,
@@ -88,6 +87,27 @@ test('the first instance takes everything, a second one gets half of it, and no 
   const after = await epochs()
   for (const partition of first.held) expect(after[partition]).toBe(before[partition])
   for (const partition of second.held) expect(after[partition]).toBeGreaterThan(before[partition] ?? 0)
+})
+
+test('a hand-over that fails half-way is made good: no partition stays with an owner that does not serve it', async () => {
+  const instances = new PostgresInstances(database, signals)
+  const release = instances.release.bind(instances)
+  let failures = 0
+  instances.release = (...given) => {
+    failures += 1
+    return failures > 1 ? release(...given) : Promise.reject(new Error('the connection broke'))
+  }
+  const [first, second] = [await join(instances), await join()]
+  await until('both have half', () => first.held.size === 32 && second.held.size === 32)
+  expect(failures).toBe(2)
+})
+
+test('an instance stops to serve what the rows give to somebody else', async () => {
+  const first = await join()
+  await database.query('update twofold._partition set owner = null, epoch = epoch + 1 where partition < 8')
+  const before = await epochs()
+  first.membership.lookNow()
+  await until('it has taken them anew', async () => (await epochs())[0] === (before[0] ?? 0) + 1 && first.held.size === 64)
 })
 
 test('an instance that leaves is followed at once', async () => {

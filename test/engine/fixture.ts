@@ -33,7 +33,7 @@ export const bank = defineContract('bank', {
 /** Accounts whose `explode` is to fail, as long as they are in here. */
 export const exploding = new Set<string>()
 
-const side = stateful(bank, {
+export const bankSide = stateful(bank, {
   entity: entity(bank, { initial: () => ({ balance: 0 }) }),
   handlers: {
     credit(state, { account, amount }, { emit }) {
@@ -101,7 +101,7 @@ export class EngineDatabase {
       onCommitted: () => undefined,
     })
     const engine = new Engine({
-      sides: [side as unknown as AnyStateful],
+      sides: [bankSide as unknown as AnyStateful],
       store: { open: async () => (options.session ?? ((real) => real))(await store.open()) },
       slots: this.slots,
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },

@@ -7,6 +7,8 @@ export interface Proxy {
   readonly url: string
   /** Cuts every connection and refuses new ones. */
   cut(): Promise<void>
+  /** Keeps every connection open and lets nothing through any more, as a network does that drops packets. */
+  freeze(): void
   /** Takes connections again, at the same port. */
   restore(): Promise<void>
   close(): Promise<void>
@@ -43,6 +45,9 @@ export async function proxyTo(target: string): Promise<Proxy> {
   return {
     url: url.href,
     cut,
+    freeze() {
+      for (const socket of sockets) socket.unpipe().pause()
+    },
     async restore() {
       server = serve().listen(address.port, '127.0.0.1')
       await once(server, 'listening')

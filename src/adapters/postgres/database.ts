@@ -1,8 +1,8 @@
-// A pool of connections as the `Database` port: for queries, subscribers, membership. The engine and the log have their own.
+// A pool of connections as the `Database` port: one for queries and subscribers, one for membership. The engine and the log have their own.
 import pg from 'pg'
 import type { Database, Transaction } from '../../ports/database.ts'
 import type { Logger } from '../../runtime/logger.ts'
-import { translate } from './pg-errors.ts'
+import { sqlState, translate } from './pg-errors.ts'
 
 export interface DatabaseOptions {
   readonly url: string
@@ -10,6 +10,8 @@ export interface DatabaseOptions {
   readonly log: Logger
   /** Connections at most. Default 10. */
   readonly connectionsMax?: number
+  /** How long a statement may take, its answer included, in milliseconds. Default 30,000, and 5,000 more for the answer. */
+  readonly statementMs?: number
   /** After this long without a statement a transaction is ended, in milliseconds. Default 5,000: half a default lease. */
   readonly idleInTransactionMs?: number
 }
@@ -17,10 +19,11 @@ export interface DatabaseOptions {
 export class PostgresDatabase implements Database {
   readonly #pool: pg.Pool
 
-  constructor({ url, applicationName, log, connectionsMax, idleInTransactionMs }: DatabaseOptions) {
+  constructor({ url, applicationName, log, connectionsMax, statementMs, idleInTransactionMs }: DatabaseOptions) {
     this.#pool = new pg.Pool({
       ...connectionSettings(url, applicationName),
       max: connectionsMax ?? 10,
+      ...(statementMs === undefined ? {} : { statement_timeout: statementMs, query_timeout: statementMs }),
       idle_in_transaction_session_timeout: idleInTransactionMs ?? 5000,
     })
     // An idle connection that is cut is replaced by the next use; without a listener it would end the process.
@@ -39,21 +42,30 @@ export class PostgresDatabase implements Database {
     const client = await this.#pool.connect().catch((error: unknown) => {
       throw translate(error)
     })
+    // A failure that did not come from the server: nobody knows what the connection is in the middle of, so it is not used again.
     let broken: Error | undefined
+    const say = async (text: string, values: readonly unknown[] = []): Promise<pg.QueryResult> => {
+      try {
+        return await client.query(text, [...values])
+      } catch (error) {
+        if (sqlState(error) === undefined) broken = error as Error
+        throw translate(error)
+      }
+    }
     // A connection that dies between two statements says so by an event; the next statement fails and is what counts.
     const onError = (): void => undefined
     client.on('error', onError)
     try {
-      await client.query('begin')
-      const result = await run(transactionOn(client))
-      const { command } = await client.query('commit')
+      await say('begin')
+      const result = await run({ query: async <Row>(text: string, values?: readonly unknown[]) => answerOf<Row>(await say(text, values)) })
+      const { command } = await say('commit')
       // A statement failed and `run` caught it: PostgreSQL then answers COMMIT by a rollback, which is no success.
       if (command === 'ROLLBACK')
         throw new Error('a statement of the transaction had failed, so all of it was rolled back: let its error out')
       return result
     } catch (error) {
-      await client.query('rollback').catch((failure: Error) => (broken = failure))
-      throw translate(error)
+      if (broken === undefined) await client.query('rollback').catch((failure: Error) => (broken = failure))
+      throw error
     } finally {
       client.off('error', onError)
       client.release(broken)
@@ -65,6 +77,10 @@ export class PostgresDatabase implements Database {
   }
 }
 
+/** How long a statement may take, and how much longer its answer may. */
+export const STATEMENT_MS = 30_000
+export const SILENCE_MS = 5000
+
 /** What every connection of Twofold has in common. Nothing may wait for ever: not for a server, not for a lock, not for a statement. */
 export function connectionSettings(url: string, applicationName: string): pg.ClientConfig {
   return {
@@ -72,17 +88,11 @@ export function connectionSettings(url: string, applicationName: string): pg.Cli
     application_name: applicationName,
     connectionTimeoutMillis: 2000,
     keepAlive: true,
-    statement_timeout: 30_000,
+    statement_timeout: STATEMENT_MS,
+    // The server's timeout says nothing where the connection itself fell silent: this process then stops waiting by itself.
+    query_timeout: STATEMENT_MS + SILENCE_MS,
     lock_timeout: 2000,
     options: '-c jit=off',
-  }
-}
-
-function transactionOn(client: pg.PoolClient): Transaction {
-  return {
-    async query<Row>(text: string, values: readonly unknown[] = []) {
-      return answerOf<Row>(await client.query(text, [...values]))
-    },
   }
 }
 

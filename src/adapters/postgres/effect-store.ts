@@ -16,6 +16,7 @@ import {
 import { plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { commitStatement } from './commit-statement.ts'
+import { SILENCE_MS, STATEMENT_MS } from './database.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
 export interface EffectStoreOptions {
@@ -25,9 +26,6 @@ export interface EffectStoreOptions {
   /** Called after every commit, with what others may be waiting for. */
   readonly onCommitted: (batch: EffectBatch) => void
 }
-
-/** No statement of the engine takes longer than a batch may take. */
-const STATEMENT_MS = 30_000
 
 // Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
 // the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
@@ -97,7 +95,7 @@ export class PostgresEffectStore implements EffectStore {
         keepAlive: true,
         statement_timeout: STATEMENT_MS,
         // A connection that fell silent says nothing of a timeout either: this process has to stop waiting by itself.
-        query_timeout: STATEMENT_MS + 5000,
+        query_timeout: STATEMENT_MS + SILENCE_MS,
         lock_timeout: 2000,
         // A stopped process that holds row locks must not hold them longer than its lease.
         idle_in_transaction_session_timeout: Math.floor(leaseMs / 2),

@@ -37,7 +37,11 @@ export class Ownership {
       .map((instance) => instance.id)
     const target = new Set(assignPartitions(owners, cluster.partitions.length).get(id))
     const waitMs = this.#settling(owners)
-    const surplus = [...this.#held].filter((partition) => !target.has(partition))
+    // The rows tell what is ours, not what this instance remembers: a release that failed half-way left rows that nobody serves.
+    const ours = new Set(cluster.partitions.filter((row) => row.owner === id).map((row) => row.partition))
+    const gone = [...this.#held].filter((partition) => !ours.has(partition))
+    if (gone.length > 0) await this.#drop(gone)
+    const surplus = [...ours].filter((partition) => !target.has(partition))
     if (surplus.length > 0 && waitMs === 0) await this.#release(surplus)
     const alive = new Set(cluster.instances.filter((instance) => instance.alive).map((instance) => instance.id))
     const free = cluster.partitions.filter((row) => row.owner === undefined || row.owner === id || !alive.has(row.owner))
@@ -69,9 +73,13 @@ export class Ownership {
     await this.#options.drop(all)
   }
 
-  async #release(partitions: readonly number[]): Promise<void> {
+  async #drop(partitions: readonly number[]): Promise<void> {
     await this.#options.drop(partitions)
     for (const partition of partitions) this.#held.delete(partition)
+  }
+
+  async #release(partitions: readonly number[]): Promise<void> {
+    await this.#drop(partitions)
     await this.#options.instances.release(this.#options.id, partitions)
     this.#options.log.debug({ partitions: partitions.length, held: this.#held.size }, 'handed partitions over')
   }
