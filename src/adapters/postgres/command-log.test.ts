@@ -60,6 +60,16 @@ test('what arrives together is packed into one row per partition, in order', asy
   }
 })
 
+test('a caller that appends again as soon as it has its answer is served, however many turns that takes', async () => {
+  const log = newLog()
+  for (let turns = 0; turns < 8; turns += 1) {
+    await log.append({ envelope: envelope('k') })
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
+    await log.append({ envelope: envelope('k') })
+  }
+  expect((await stored()).flatMap((row) => row.commands)).toHaveLength(16)
+})
+
 test('of two requests with one key, at two instances at once, one is appended and the other finds its claim and answer', async () => {
   for (let round = 0; round < 20; round += 1) {
     const entries = [0, 1].map((at) => ({ envelope: envelope('k', `race ${round}`), answer: answer(`answer ${at}`) }))

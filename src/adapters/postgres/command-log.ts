@@ -96,7 +96,7 @@ export class PostgresCommandLog implements CommandLog, Service {
       const partition = partitionOf(this.#options.slots, service, keys[0] ?? '')
       this.#waiting.push({ entry, partition, line, settle: resolve, fail: reject })
       this.#waitingCharacters += line.length
-      this.#flushing ??= this.#flushAll().finally(() => (this.#flushing = undefined))
+      this.#flushing ??= this.#flushAll()
     })
   }
 
@@ -104,6 +104,8 @@ export class PostgresCommandLog implements CommandLog, Service {
     // Whatever is appended in this turn of the event loop shares the first insert already.
     await new Promise(setImmediate)
     while (this.#waiting.length > 0) await this.#flush(this.#take())
+    // In the very turn that found nothing: whoever appends in the next one must start a flush of its own.
+    this.#flushing = undefined
   }
 
   #take(): Waiting[] {
