@@ -57,6 +57,23 @@ test('outcomes that came while no table was made ahead neither stop the rounds n
   expect(await count('_outcome_default')).toBe(0)
 })
 
+test('a command that waited for days keeps its outcome and its claim for a day after it finished', async () => {
+  const hour = Math.floor(Date.now() / HOUR_MS) - 72
+  for (const at of [hour * HOUR_MS, (hour - 1000) * HOUR_MS]) {
+    await round(hour * HOUR_MS)
+    await outcomeAt(at)
+    await database.query(`insert into twofold._claim values ($1, $1, $2, null, clock_timestamp() - interval '72 hours')`, [
+      String(at).padStart(64, '0'),
+      lowestIdAt(at),
+    ])
+  }
+  await round(Date.now())
+  expect([await count('_outcome'), await count('_claim')]).toEqual([2, 2])
+  await database.query(`update twofold._outcome set finished_at = clock_timestamp() - interval '30 hours'`)
+  await round(Date.now())
+  expect([await count('_outcome'), await count('_claim')]).toEqual([0, 0])
+})
+
 test('an old claim goes, but never that of a command that still waits', async () => {
   const claim = async (id: string, hash: string, age: string): Promise<void> => {
     await database.query(`insert into twofold._claim values ($1, $1, $2, null, clock_timestamp() - $3::interval)`, [

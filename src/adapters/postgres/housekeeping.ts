@@ -11,7 +11,7 @@ export interface HousekeepingOptions {
   readonly log: Logger
   /** The database's time, in milliseconds since 1970. */
   readonly now: () => number
-  /** How long outcomes and claims are kept, counted from the end of the hour they belong to. Default 24 hours; at least that. */
+  /** How long outcomes and claims are kept at least, counted from when the command finished. Default 24 hours; at least that. */
   readonly retentionHours?: number
 }
 
@@ -83,19 +83,26 @@ export class Housekeeping implements Service {
       `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
         where i.inhparent = 'twofold._outcome'::regclass and c.relname ~ '^_outcome_[0-9]+$'`,
     )
+    // The hour is that of the command's id. One that waited long finished long after: its outcome is young, and keeps its table.
+    const finishedBefore = new Date(oldest * HOUR_MS + HOUR_MS)
     for (const { name } of rows.filter((row) => Number(row.name.slice('_outcome_'.length)) < oldest)) {
-      await transaction.query(`drop table twofold.${name}`)
+      const young = await transaction.query(`select 1 from twofold.${name} where finished_at >= $1 limit 1`, [finishedBefore])
+      if (young.rowCount === 0) await transaction.query(`drop table twofold.${name}`)
     }
-    await transaction.query('delete from twofold._outcome_default where id < $1', [lowestIdAt(oldest * HOUR_MS)])
+    await transaction.query('delete from twofold._outcome_default where id < $1 and finished_at < $2', [
+      lowestIdAt(oldest * HOUR_MS),
+      finishedBefore,
+    ])
   }
 
-  /** A claim goes when it is old and its command has no outcome any more that it could lead to, and does not wait either. */
+  /** A claim goes when it is old and its command neither has an outcome nor waits. */
   async #dropClaims(): Promise<void> {
     const hours = Math.max(24, this.#options.retentionHours ?? 24)
     for (let round = 0; round < DELETES_MAX && !this.#stopping.signal.aborted; round += 1) {
       const { rowCount } = await this.#options.database.query(
         `delete from twofold._claim where hash in (
           select hash from twofold._claim c where at < clock_timestamp() - ($1 + 2) * interval '1 hour'
+            and not exists (select 1 from twofold._outcome o where o.id = c.command_id)
             and not exists (select 1 from twofold._parked p where p.id = c.command_id)
             and not exists (select 1 from twofold._command w where w.first_id <= c.command_id and w.last_id >= c.command_id)
           order by at limit ${CLAIMS_PER_DELETE})`,
