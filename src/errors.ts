@@ -42,6 +42,7 @@ export const errorAdvice = {
   DATABASE_FORBIDDEN: 'operator',
   DATABASE_TOO_OLD: 'operator',
   SCHEMA_TOO_NEW: 'operator',
+  SCHEMA_CHANGED: 'operator',
   APP_MISMATCH: 'operator',
   PROJECTION_CHANGED: 'operator',
   DATA_FOLDER_IN_USE: 'operator',

@@ -39,7 +39,7 @@ export class PostgresEventLog implements EventLog {
     if (tables !== undefined) this.#projections.add(subscriber)
     await this.#database.transaction(async (transaction) => {
       // Others who start at the same time wait here until this transaction has ended, then find the row (or, if it failed, insert it).
-      await transaction.query("set local lock_timeout = '60s'")
+      await transaction.query("set local lock_timeout = '25s'")
       const inserted = await transaction.query(REGISTER, [subscriber, this.#partitions.length, start === 'now', hash])
       await transaction.query("set local lock_timeout = '2s'")
       if (inserted.rowCount === 0) await checkRegistered(transaction, subscriber, hash)

@@ -23,6 +23,36 @@ test('a later start keeps the number of partitions', async () => {
   expect((await migrate(own.url, { appName: 'shop', partitionCount: 64 })).partitionCount).toBe(16)
 })
 
+test('a user who may not create schemas starts on one that is there', async () => {
+  await migrate(own.url, { appName: 'shop', partitionCount: 4 })
+  const client = new pg.Client({ connectionString: own.url })
+  await client.connect()
+  const role = `plain_${own.url.slice(-12)}`
+  await client.query(`create role ${role} login password 'plain'`)
+  await client.query(`grant usage, create on schema twofold to ${role}; grant all on all tables in schema twofold to ${role}`)
+  const url = new URL(own.url)
+  url.username = role
+  url.password = 'plain'
+  try {
+    expect((await migrate(url.href, { appName: 'shop', partitionCount: 4 })).partitionCount).toBe(4)
+  } finally {
+    await client.query(`drop owned by ${role}; drop role ${role}`)
+    await client.end()
+  }
+})
+
+test('a schema that another build made is left alone', async () => {
+  await migrate(own.url, { appName: 'shop', partitionCount: 4 })
+  const client = new pg.Client({ connectionString: own.url })
+  await client.connect()
+  await client.query(`update twofold._migration set checksum = 'other' where number = 2`)
+  await client.end()
+  await expect(migrate(own.url, { appName: 'shop', partitionCount: 4 })).rejects.toMatchObject({
+    code: 'SCHEMA_CHANGED',
+    message: expect.stringContaining('migration 2 (guards)'),
+  })
+})
+
 test('a database of another app and one of a newer program are left alone', async () => {
   await migrate(own.url, { appName: 'shop', partitionCount: 4 })
   await expect(migrate(own.url, { appName: 'bank', partitionCount: 4 })).rejects.toMatchObject({

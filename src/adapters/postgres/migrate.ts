@@ -26,7 +26,7 @@ const LOCK = 7_306_917_001
 
 /**
  * Applies what is missing and returns the map from slots to partitions.
- * @throws TwofoldError SCHEMA_TOO_NEW, APP_MISMATCH, DATABASE_FORBIDDEN, UNAVAILABLE
+ * @throws TwofoldError SCHEMA_TOO_NEW, SCHEMA_CHANGED, APP_MISMATCH, DATABASE_FORBIDDEN, UNAVAILABLE
  */
 export async function migrate(url: string, options: MigrateOptions): Promise<SlotMap> {
   const migrations = await readMigrations()
@@ -57,16 +57,27 @@ export async function migrate(url: string, options: MigrateOptions): Promise<Slo
 }
 
 async function apply(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
-  await client.query('create schema if not exists twofold')
+  // Asked first, because `if not exists` wants the right to create a schema also where there is one.
+  const { rows: schema } = await client.query<{ exists: boolean }>(`select to_regnamespace('twofold') is not null as exists`)
+  if (!schema[0]?.exists) await client.query('create schema twofold')
   await client.query(`create table if not exists twofold._migration (
     number int primary key, name text not null, checksum text not null, at timestamptz not null default clock_timestamp())`)
-  const { rows } = await client.query<{ number: number; name: string }>('select number, name from twofold._migration order by number')
+  const { rows } = await client.query<{ number: number; name: string; checksum: string }>(
+    'select number, name, checksum from twofold._migration order by number',
+  )
   const newest = rows.at(-1)
   const known = migrations.at(-1)?.number ?? 0
   if (newest !== undefined && newest.number > known) {
     throw new TwofoldError(
       'SCHEMA_TOO_NEW',
       `the database is at migration ${newest.number} (${newest.name}), this program knows ${known}: start the newer program that made it`,
+    )
+  }
+  const changed = rows.find((row) => migrations.some(({ number, checksum }) => number === row.number && checksum !== row.checksum))
+  if (changed !== undefined) {
+    throw new TwofoldError(
+      'SCHEMA_CHANGED',
+      `migration ${changed.number} (${changed.name}) of the database is not the one of this program: start the program that made it, or name another database`,
     )
   }
   const applied = new Set(rows.map((row) => row.number))

@@ -93,6 +93,18 @@ export class Signals implements Service {
     const client = new pg.Client({ ...connectionSettings(this.#options.url, 'twofold signals'), statement_timeout: 5000 })
     // An error is followed by `end`, which is what the loop waits for.
     client.on('error', () => undefined)
+    try {
+      await this.#listen(client)
+    } catch (error) {
+      await client.end().catch(() => undefined)
+      throw error
+    }
+    this.#client = client
+    // Whatever rang while nobody was connected was missed.
+    for (const channel of CHANNELS) this.#wakeLocal(channel)
+  }
+
+  async #listen(client: pg.Client): Promise<void> {
     await client.connect()
     let own = 0
     client.on('notification', ({ channel, processId }) => {
@@ -101,9 +113,6 @@ export class Signals implements Service {
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
     own = rows[0]?.pid ?? 0
     await client.query(`set synchronous_commit = off; ${CHANNELS.map((channel) => `listen twofold_${channel}`).join(';')}`)
-    this.#client = client
-    // Whatever rang while nobody was connected was missed.
-    for (const channel of CHANNELS) this.#wakeLocal(channel)
   }
 
   #warn(error: unknown): void {
