@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -130,6 +130,23 @@ test('when all leave at once, one of them stops the server', async () => {
   const all = [await begin(), await begin(), await begin(), await begin()]
   await Promise.all(all.map((each) => each.stop()))
   expect(processesIn(cluster)).toEqual([])
+})
+
+test.runIf(process.platform === 'linux')('who stops a server does not wait for another one that comes to its folder', async () => {
+  const holder = hold()
+  await heldBy(holder)
+  await holder.end('SIGKILL')
+  const standIn = join(folder, 'postgres')
+  await copyFile('/bin/sleep', standIn)
+  const stopping = shutDown(cluster)
+  const next = spawn(standIn, ['60'], { cwd: cluster, stdio: 'ignore' })
+  try {
+    await Promise.race([stopping, new Promise((_, reject) => setTimeout(() => reject(new Error('it still waits')), 5000))])
+    expect(processesIn(cluster).map(({ pid }) => pid)).toEqual([next.pid])
+  } finally {
+    next.kill()
+    await once(next, 'exit')
+  }
 })
 
 test('one that comes while the last one leaves gets a server', async () => {

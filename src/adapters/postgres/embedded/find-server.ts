@@ -85,6 +85,7 @@ async function look(place: Place, { endsAt, port, signal }: Search): Promise<Fou
     }
   }
   // It is still recovering, and a fast shutdown would wait for that: a second or two on a busy disk. The next start recovers instead.
+  // One that took too long is left to go on: ended, it would have to begin again at every start and never be done.
   if (signal.aborted) await sendAway(cluster, launched, 'immediate')
   signal.throwIfAborted()
   throw await notStarting(place)

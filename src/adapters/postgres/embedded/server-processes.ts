@@ -79,7 +79,9 @@ export async function shutDown(cluster: string, how: 'fast' | 'immediate' = 'fas
   const server = processes.find(({ pid }) => pid === named) ?? processes.find(({ postmaster }) => postmaster)
   if (server === undefined) return
   signalProcess(server.pid, how === 'fast' ? 'SIGINT' : 'SIGQUIT')
-  for (let turn = 0; turn < 1000 && processesIn(cluster).length > 0; turn += 1) await pause(10)
+  // Only these: somebody else may start the next server in the folder as soon as the postmaster is gone.
+  const going = (): boolean => processesIn(cluster).some(({ pid }) => processes.some((process) => process.pid === pid))
+  for (let turn = 0; turn < 1000 && going(); turn += 1) await pause(10)
 }
 
 function pidsByProc(cluster: string, folder: Stats): number[] {
