@@ -3,7 +3,7 @@ import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import { pino } from 'pino'
 import { openapiDocument } from '../documents/openapi.ts'
 import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
-import { gatewayServerOptions } from '../stateless/gateway/server-options.ts'
+import { gatewayServerOptions, refuseExpectations } from '../stateless/gateway/server-options.ts'
 import { startBackend, type Backend } from './backend.ts'
 import { openDatabaseSource } from './database-source.ts'
 import type { App } from './define-app.ts'
@@ -68,13 +68,15 @@ export async function start(app: App, options: StartOptions & { progress?: (line
 
 /** Requests are not logged one by one; headers and requests that never end are cut. */
 function newServer(log: FastifyBaseLogger): FastifyInstance {
-  return fastify({
+  const server = fastify({
     ...gatewayServerOptions(),
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
     requestTimeout: 30_000,
   })
+  refuseExpectations(server.server)
+  return server
 }
 
 async function addGateway(

@@ -73,6 +73,12 @@ test('a taken default port is passed over, and it says so', async () => {
   expect(address).not.toBe('http://127.0.0.1:3000')
   expect(program.output()).toContain('port 3000 was taken')
   expect((await fetch(`${address}/livez`)).status).toBe(200)
+  const put = await fetch(`${address}/livez`, { method: 'PUT' })
+  expect([put.status, put.headers.get('allow'), ((await put.json()) as { code: string }).code]).toEqual([
+    405,
+    'GET, HEAD, OPTIONS',
+    'METHOD_NOT_ALLOWED',
+  ])
   blocker.close()
 })
 

@@ -3,7 +3,7 @@ import type { AnyCommand } from '../../contract/command.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import { RejectedByHandler, type Reject } from '../../contract/handler-context.ts'
 import { KEYS_PER_COMMAND_MAX, keyFault } from '../../contract/key.ts'
-import { check } from '../../contract/schema.ts'
+import { check, pointerSegment } from '../../contract/schema.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { AnyStateless, CheckContext, Principal } from '../stateless.ts'
 import { JSON_TYPE, type Answer } from './answer.ts'
@@ -42,7 +42,7 @@ export function compileCommand(command: AnyCommand, side: AnyStateless | undefin
     )
   }
   const reject = rejectsOf(command)
-  const keysOf = (input: unknown, commandId: string): readonly string[] => checkedKeys(command, command.key(input, { commandId }))
+  const keysOf = (input: unknown, commandId: string): readonly string[] => checkedKeys(command, input, command.key(input, { commandId }))
 
   return {
     command,
@@ -100,7 +100,7 @@ export function declared(schema: AnyCommand['reply'], value: unknown, what: stri
   throw new TypeError(`${what} is not what the contract says: ${faults}`)
 }
 
-function checkedKeys(command: AnyCommand, given: string | readonly string[]): readonly string[] {
+function checkedKeys(command: AnyCommand, input: unknown, given: string | readonly string[]): readonly string[] {
   const keys = typeof given === 'string' ? [given] : given
   const of = `of command '${command.service}.${command.name}'`
   if (keys.length < 1 || keys.length > KEYS_PER_COMMAND_MAX) {
@@ -108,9 +108,17 @@ function checkedKeys(command: AnyCommand, given: string | readonly string[]): re
   }
   for (let at = 0; at < keys.length; at += 1) {
     const fault = keyFault(keys[at])
-    if (fault !== undefined) throw new TwofoldError('INVALID_KEY', `key ${at + 1} ${of}: ${fault}`)
+    if (fault === undefined) continue
+    const faults = [{ path: pointerTo(keys[at], input), message: fault }]
+    throw new TwofoldError('INVALID_KEY', `key ${at + 1} ${of}: ${fault}`, { faults })
   }
   return keys
+}
+
+/** Where in the input a key stands, as a JSON pointer; `''` for one that is made of several fields. */
+function pointerTo(key: unknown, input: unknown): string {
+  const field = Object.entries(input as Record<string, unknown>).find(([, value]) => value === key)
+  return field === undefined ? '' : `/${pointerSegment(field[0])}`
 }
 
 /** Made once per command: a rejection's data passes its schema at once and travels as JSON text. */

@@ -13,6 +13,8 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** The handler of the status route. */
 export function commandStatusHandler(gateway: Gateway): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
   return async (request, reply) => {
+    // A host that knows its callers says no by throwing here, as it does for commands and queries.
+    await gateway.options.principal?.(request)
     const id = (request.params as { id: string }).id.toLowerCase()
     const waitMs = waitMsOf(request, gateway.limits.waitMsMax)
     const answer = UUID.test(id) ? await statusOfCommand(gateway, id, waitMs, reply) : undefined

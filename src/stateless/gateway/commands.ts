@@ -165,7 +165,9 @@ class CommandRun {
   async #find(commandId: string, wait: Wait): Promise<StoredOutcome | undefined> {
     const { outcomes } = this.#gateway.ports
     try {
-      return await outcomes.find(commandId, wait.remainingMs, wait.signal.aborted ? undefined : wait.signal)
+      // Who asked for an answer at once, and repeats a command that is not finished, does not wait for it now.
+      const waitMs = this.#waitMs === 0 ? 0 : wait.remainingMs
+      return await outcomes.find(commandId, waitMs, wait.signal.aborted ? undefined : wait.signal)
     } catch (error) {
       if (wait.signal.aborted) return undefined
       // The command is durable; only its outcome cannot be asked for. 202 is the truth, and the client may ask later.

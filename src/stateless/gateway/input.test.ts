@@ -151,3 +151,41 @@ test('of very many faults the first hundred are listed', async () => {
   expect(answer.json<{ errors: unknown[] }>().errors).toHaveLength(100)
   expect(answer.json<{ detail: string }>().detail).toMatch(/^the input has 1500 faults.*the first 100 are listed/)
 })
+
+test('text that a database cannot keep is refused where it stands, in commands and in queries', async () => {
+  await using gateway = await gatewayOf()
+  const open = (payload: object): Promise<unknown> =>
+    gateway.server
+      .inject({ method: 'POST', url: '/wallets/open-wallet', payload })
+      .then((answer) => answer.json<{ errors: unknown }>().errors)
+  expect(await open({ owner: 'a\0b' })).toEqual([{ path: '/owner', message: 'must not contain the NUL character' }])
+  expect(await open({ owner: 'ada', note: '\ud800' })).toEqual([{ path: '/note', message: expect.stringContaining('lone surrogate') }])
+  const asked = await gateway.server.inject('/wallets/a%00b')
+  expect([asked.statusCode, asked.json<{ errors: object[] }>().errors]).toEqual([422, [expect.objectContaining({ path: '/walletId' })]])
+})
+
+test('an input that is nested too deeply is refused before anybody walks it', async () => {
+  const deep = defineContract('deep', {
+    commands: { keep: command({ input: z.object({ id: z.string(), any: z.unknown() }), key: ({ id }) => id, respond: 'accepted' }) },
+  })
+  await using gateway = await gatewayOf({ contracts: [deep], sides: [] })
+  const keep = (levels: number): Promise<number> =>
+    gateway.server
+      .inject({
+        method: 'POST',
+        url: '/deep/keep',
+        payload: `{"id":"a","any":${'['.repeat(levels)}${']'.repeat(levels)}}`,
+        headers: { 'content-type': 'application/json' },
+      })
+      .then((answer) => answer.statusCode)
+  expect([await keep(90), await keep(101), await keep(100_000)]).toEqual([202, 422, 422])
+})
+
+test('a key that is none is told with the field it came from', async () => {
+  await using gateway = await gatewayOf()
+  const answer = await gateway.server.inject({ method: 'POST', url: '/transfers', payload: { from: 'a', to: '', amountCents: 1 } })
+  expect([answer.statusCode, answer.json()]).toEqual([
+    422,
+    expect.objectContaining({ code: 'INVALID_KEY', errors: [{ path: '/to', message: 'a key must not be empty' }] }),
+  ])
+})

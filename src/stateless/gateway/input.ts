@@ -8,6 +8,7 @@ import { canonicalJson } from './canonical-json.ts'
 import { compileCoercion } from './coerce.ts'
 import { invalidInput } from './problem.ts'
 import { queryStringOf } from './query-string.ts'
+import { addTextFaults } from './text-faults.ts'
 import { compileUnknownFields } from './unknown-fields.ts'
 
 /** `sent` is what the caller gave, merged; `value` is what the schema made of it. */
@@ -30,6 +31,7 @@ export function compileInput(part: AnyCommand | AnyQuery, route: Route): ReadInp
     const parameters = request.params as Readonly<Record<string, string>>
     for (const name of route.parameters) put(sent, name, coerce(name, parameters[name] ?? ''), faults)
     for (const [name, given] of queryStringOf(request.url)) put(sent, name, coerce(name, given), faults)
+    addTextFaults(sent, faults)
     unknownFields?.(sent, faults)
     const checked = check(part.input, sent)
     if (checked.faults) faults.push(...checked.faults)

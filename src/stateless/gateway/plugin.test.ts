@@ -1,5 +1,8 @@
 import fastify, { type InjectOptions } from 'fastify'
 import { expect, test } from 'vitest'
+import * as z from 'zod'
+import { command } from '../../contract/command.ts'
+import { defineContract } from '../../contract/define-contract.ts'
 import type { AnyStateless } from '../stateless.ts'
 import { FakePorts, gatewayOf, until, wallets, walletsSide } from './gateway-fixture.ts'
 import { gatewayPlugin } from './plugin.ts'
@@ -43,6 +46,26 @@ test('415 says what is taken, 405 which methods are', async () => {
   expect([wrong.statusCode, wrong.headers['allow']]).toEqual([405, 'GET, HEAD, OPTIONS'])
   const options = await gateway.server.inject({ method: 'OPTIONS', url: '/wallets/a/deposits' })
   expect([options.statusCode, options.headers['allow'], options.body]).toEqual([204, 'OPTIONS, POST', ''])
+})
+
+test('Allow lists what any route of the path takes', async () => {
+  const input = z.object({ id: z.string() })
+  const things = defineContract('things', {
+    commands: {
+      move: command({ route: 'POST /things/:id', input, key: ({ id }) => id }),
+      count: command({ route: 'PUT /things/all', input: z.object({}), key: () => 'all' }),
+    },
+  })
+  await using gateway = await gatewayOf({ contracts: [things], sides: [] })
+  const wrong = await gateway.server.inject({ method: 'DELETE', url: '/things/all' })
+  expect([wrong.statusCode, wrong.headers['allow']]).toEqual([405, 'OPTIONS, POST, PUT'])
+})
+
+test('a prefix with a slash at its end is the same prefix', async () => {
+  await using gateway = await gatewayOf({ prefix: '/api/' })
+  const accepted = await gateway.server.inject({ method: 'POST', url: '/api/wallets/open-wallet', payload: { owner: 'ada' } })
+  expect((await gateway.server.inject(accepted.headers['location'] as string)).statusCode).toBe(200)
+  expect((await gateway.server.inject({ method: 'PUT', url: '/api/transfers' })).statusCode).toBe(405)
 })
 
 test('a path parameter may be as long as a key', async () => {
@@ -99,6 +122,13 @@ test('errors of the host’s hooks keep their status', async () => {
   expect(answer.statusCode).toBe(429)
   expect(answer.json()).toMatchObject({ status: 429, title: 'Too Many Requests', detail: 'come back later' })
   await host.close()
+})
+
+test('whoever is refused by the host is refused the status of commands too, with the headers of the refusal', async () => {
+  const refusal = Object.assign(new Error('who are you?'), { statusCode: 401, headers: { 'WWW-Authenticate': 'Bearer' } })
+  await using gateway = await gatewayOf({ principal: () => Promise.reject(refusal) })
+  const answer = await gateway.server.inject('/commands/019c0000-0000-7000-8000-000000000001')
+  expect([answer.statusCode, answer.headers['www-authenticate']]).toEqual([401, 'Bearer'])
 })
 
 test('the OpenAPI document is made once and served', async () => {

@@ -26,7 +26,7 @@ export function gatewayPlugin(options: GatewayOptions): FastifyPluginAsync {
   const limits = resolveLimits(options.limits)
   return async (scope) => {
     const waiting = new Waiting()
-    const gateway: Gateway = { ports: options.ports, limits, options, waiting, prefix: scope.prefix }
+    const gateway: Gateway = { ports: options.ports, limits, options, waiting, prefix: scope.prefix.replace(/\/+$/, '') }
     endWaitsWithScope(scope, waiting, options.stopping)
     parseJsonBodies(scope, limits.bodyBytes)
     scope.setErrorHandler((thrown, request, reply) => {
@@ -40,7 +40,7 @@ export function gatewayPlugin(options: GatewayOptions): FastifyPluginAsync {
       const { method, path: url } = route
       scope.route({ method, url, handler: bounded(handler), exposeHeadRoute: method === 'GET' })
     }
-    if (options.unknownPaths ?? scope.prefix !== '') answerUnknownPaths(scope, routes)
+    if (options.unknownPaths ?? gateway.prefix !== '') answerUnknownPaths(scope, routes, gateway.prefix)
   }
 }
 
@@ -89,8 +89,8 @@ function boundedTo(inFlightMax: number): (handler: Handler) => Handler {
   }
 }
 
-function answerUnknownPaths(scope: FastifyInstance, routes: readonly Route[]): void {
-  const answer = compileUnknownPaths(routes, scope.prefix)
+function answerUnknownPaths(scope: FastifyInstance, routes: readonly Route[], prefix: string): void {
+  const answer = compileUnknownPaths(routes, prefix)
   scope.setNotFoundHandler((request, reply) => answer(request, reply))
   scope.addHook('onRequest', (request, reply, done) => (request.is404 ? answer(request, reply) : done()))
 }

@@ -12,7 +12,7 @@ const none: Preferences = { respondAsync: false, wait: undefined }
 // One element of the list; a comma inside quotes separates nothing.
 const ELEMENT = /(?:"(?:[^"\\]|\\.)*"?|[^",])+/g
 // token [ = word ], where a word is a token or a quoted string; parameters after it (`; …`) concern none of ours.
-const PREFERENCE = /^[\t ]*([\w!#$%&'*+.^|~`-]+)[\t ]*(?:=[\t ]*("(?:[^"\\]|\\.)*"|[\w!#$%&'*+.^|~`-]*)[\t ]*)?(?:;|$)/
+const PREFERENCE = /^[\t ]*([\w!#$%&'*+.^|~`-]+)[\t ]*(?:=[\t ]*(?:("(?:[^"\\]|\\.)*"|[\w!#$%&'*+.^|~`-]+)[\t ]*)?)?(?:;|$)/
 
 /** Reads the header. Of a preference given twice the first counts (RFC 7240 §2). */
 export function preferencesOf(header: string | readonly string[] | undefined): Preferences {
@@ -28,7 +28,7 @@ export function preferencesOf(header: string | readonly string[] | undefined): P
   return {
     // A value would make it another preference; an empty one is the same as none.
     respondAsync: found.get('respond-async') === '',
-    wait: wait !== undefined && /^\d{1,9}$/.test(wait) ? Number(wait) : undefined,
+    wait: wait !== undefined && /^\d+$/.test(wait) ? Math.min(Number(wait), Number.MAX_SAFE_INTEGER) : undefined,
   }
 }
 

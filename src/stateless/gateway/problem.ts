@@ -91,14 +91,21 @@ export function problemOfThrown(thrown: unknown, requestId: string, unexpected: 
     return problemOf(new TwofoldError('UNAVAILABLE', 'the database cannot be used at the moment'))
   }
   if (thrown instanceof TwofoldError && statusOf[thrown.code] !== 500) return problemOf(thrown)
-  const { statusCode, code, message } = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as Record<string, unknown>
+  const { statusCode, code, message, headers } = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as Record<string, unknown>
   const known = typeof code === 'string' && Object.hasOwn(codesOfFastify, code) ? codesOfFastify[code] : undefined
   if (known !== undefined) return problemOf(new TwofoldError(known, sentencesOfCodes[known] ?? String(message)))
   if (!(thrown instanceof TwofoldError) && typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
-    return problemOf(new TwofoldError('BAD_REQUEST', String(message)), statusCode)
+    const problem = problemOf(new TwofoldError('BAD_REQUEST', String(message)), statusCode)
+    return { ...problem, headers: { ...headersOf(headers), ...problem.headers } }
   }
   unexpected(thrown)
   return problemOf(new TwofoldError('INTERNAL', `the request failed; the service has logged why, under request ${requestId}`))
+}
+
+/** Headers that an error brings along, such as `WWW-Authenticate` of a 401. */
+function headersOf(headers: unknown): Record<string, string> {
+  const entries = typeof headers === 'object' && headers !== null ? Object.entries(headers) : []
+  return Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), String(value)]))
 }
 
 function sentence(words: string): string {

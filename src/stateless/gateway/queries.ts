@@ -11,6 +11,7 @@ import { jsonAnswer, send, type Answer } from './answer.ts'
 import type { Gateway } from './commands.ts'
 import { entityTag, noneMatchNames } from './entity-tag.ts'
 import { compileInput } from './input.ts'
+import { whenGone } from './waiting.ts'
 
 /** The handler of a query's route. @throws TwofoldError INVALID_APP where no stateless side answers the query. */
 export function queryHandler(
@@ -59,6 +60,7 @@ class QueryRun {
   #caughtUp: Promise<void> | undefined
   #behind: TwofoldError | undefined
   #controller: AbortController | undefined
+  #unwatch: (() => void) | undefined
 
   constructor(gateway: Gateway, service: string, token: ConsistencyToken | undefined, reply: FastifyReply) {
     this.#gateway = gateway
@@ -93,7 +95,7 @@ class QueryRun {
       if (this.#behind) throw this.#behind
       return output
     } finally {
-      if (this.#controller) this.#reply.raw.off('close', this.#abort)
+      this.#unwatch?.()
     }
   }
 
@@ -119,14 +121,13 @@ class QueryRun {
   }
 
   #signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController()
-      this.#reply.raw.once('close', this.#abort)
+    if (this.#controller === undefined) {
+      const controller = new AbortController()
+      this.#controller = controller
+      this.#unwatch = whenGone(this.#reply, () => controller.abort())
     }
     return this.#controller.signal
   }
-
-  readonly #abort = (): void => this.#controller?.abort()
 }
 
 function notFound(message = 'there is nothing under this address'): never {

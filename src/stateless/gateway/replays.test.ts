@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Principal } from '../stateless.ts'
-import { gatewayOf } from './gateway-fixture.ts'
+import { gatewayOf, until } from './gateway-fixture.ts'
 
 const open = {
   method: 'POST',
@@ -175,4 +175,14 @@ test('a key that is none is 400', async () => {
   await using gateway = await gatewayOf()
   const answer = await gateway.server.inject({ ...open, headers: { 'idempotency-key': '"a", "b"' } })
   expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([400, 'INVALID_IDEMPOTENCY_KEY'])
+})
+
+test('who asks for an answer at once gets it, also when the same key was used by one who waits', async () => {
+  await using gateway = await gatewayOf()
+  const first = gateway.server.inject(deposit)
+  await until(() => gateway.ports.waits.length === 1)
+  const again = await gateway.server.inject({ ...deposit, headers: { ...deposit.headers, prefer: 'respond-async' } })
+  expect([again.statusCode, again.headers['preference-applied'], gateway.ports.waits.length]).toEqual([202, 'respond-async', 1])
+  gateway.ports.finish(gateway.ports.entries[0]?.envelope.id ?? '', { body: '{"balanceCents":1}' })
+  await first
 })

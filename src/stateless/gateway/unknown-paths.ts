@@ -8,11 +8,12 @@ import { problemOf } from './problem.ts'
 /** Answers a request that no route took. It runs before the body is read: nobody wants that body. */
 export function compileUnknownPaths(routes: readonly Route[], prefix: string): (request: FastifyRequest, reply: FastifyReply) => void {
   const methodsByPath = Map.groupBy(routes, ({ path }) => path.replaceAll(/:\w+/g, ':'))
-  const known = [...methodsByPath.values()].map((group) => ({ matches: matching(prefix + (group[0]?.path ?? '')), allow: allowOf(group) }))
+  const known = [...methodsByPath.values()].map((group) => ({ matches: matching(prefix + (group[0]?.path ?? '')), group }))
   return (request, reply) => {
     const path = request.url.split('?', 1)[0] ?? ''
-    const allow = known.find(({ matches }) => matches.test(path))?.allow
-    if (allow === undefined) {
+    const there = known.flatMap(({ matches, group }) => (matches.test(path) ? group : []))
+    const allow = allowOf(there)
+    if (there.length === 0) {
       send(reply, problemOf(new TwofoldError('NOT_FOUND', `there is nothing under ${request.method} ${path.slice(0, 200)}`)))
     } else if (request.method === 'OPTIONS') {
       send(reply, { status: 204, headers: { allow }, body: '' })

@@ -47,10 +47,7 @@ export class Wait {
 
   /** From now on, a client that hangs up ends the wait. */
   whileConnected(reply: FastifyReply): void {
-    if (this.#unwatch !== undefined) return
-    const left = (): void => this.cut('the client is gone')
-    reply.raw.once('close', left)
-    this.#unwatch = () => reply.raw.off('close', left)
+    this.#unwatch ??= whenGone(reply, () => this.cut('the client is gone'))
   }
 
   cut(why: string): void {
@@ -62,6 +59,13 @@ export class Wait {
     this.#unwatch?.()
     this.#ended(this)
   }
+}
+
+/** Calls `gone` when the client hangs up, at once if it has. Returns how to stop watching. */
+export function whenGone(reply: FastifyReply, gone: () => void): () => void {
+  if (reply.raw.destroyed) gone()
+  reply.raw.once('close', gone)
+  return () => reply.raw.off('close', gone)
 }
 
 /** The reason of an aborted wait. */
