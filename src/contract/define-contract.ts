@@ -2,8 +2,9 @@
 import type { AnyCommand } from './command.ts'
 import type { AnyEvent, Event } from './event.ts'
 import type { AnyQuery } from './query.ts'
-import { routeOf } from './route.ts'
-import { jsonSchemaOf } from './schema.ts'
+import { routeFault, routeOf } from './route.ts'
+import { jsonSchemaOf, type JsonSchema } from './schema.ts'
+import { shapesOf } from './schema-shapes.ts'
 
 /** The three groups of a contract. */
 export interface ContractParts {
@@ -31,7 +32,7 @@ export type DataOf<E> = E extends Event<infer Data> ? Data : never
 
 /**
  * Names a service and says what it understands. `name` is the wire name: lower-case letters, digits and dashes.
- * @throws Error with one sentence per fault found (names, routes, queries that a query string cannot carry).
+ * @throws Error with one sentence per fault found (names, routes, rejections, queries that a query string cannot carry).
  */
 export function defineContract<
   const Name extends string,
@@ -63,18 +64,25 @@ function named(service: string, group: Record<string, object>): Record<string, o
   return Object.fromEntries(Object.entries(group).map(([name, part]) => [name, { ...part, service, name }]))
 }
 
+/** Also of rejection codes: in camelCase none can be taken for the code of an error. */
+const NAME = /^[a-z][A-Za-z0-9]{0,62}$/
+
 function faultsOf(contract: AnyContract): string[] {
   const faults: string[] = []
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(contract.name)) faults.push('a service is named by lower-case letters, digits and dashes, at most 63')
   const callable = [...Object.values(contract.commands), ...Object.values(contract.queries)]
   const routes = new Map<string, string>()
   for (const part of [...callable, ...Object.values(contract.events)]) {
-    if (!/^[a-z][A-Za-z0-9]{0,62}$/.test(part.name))
-      faults.push(`'${part.name}' is not a name in camelCase of at most 63 letters and digits`)
+    if (!NAME.test(part.name)) faults.push(`'${part.name}' is not a name in camelCase of at most 63 letters and digits`)
     // An object with a method `then` is a thenable: awaiting a client that has one would call it and hang.
     if (part.name === 'then') faults.push("nothing can be called 'then'")
   }
+  for (const name of Object.keys(contract.queries)) {
+    if (Object.hasOwn(contract.commands, name)) faults.push(`'${name}' is a command already; give the query another name`)
+  }
   for (const part of callable) {
+    const fault = routeFault(part)
+    if (fault !== undefined) faults.push(fault)
     const { method, path } = routeOf(part)
     const shape = `${method} ${path.replaceAll(/:\w+/g, ':')}`
     const taken = routes.get(shape)
@@ -84,7 +92,9 @@ function faultsOf(contract: AnyContract): string[] {
   }
   for (const command of Object.values(contract.commands)) {
     for (const [code, { status }] of Object.entries(command.rejections)) {
-      if (status < 400 || status > 499)
+      if (!NAME.test(code))
+        faults.push(`rejection '${code}' of '${command.name}' is not a name in camelCase of at most 63 letters and digits`)
+      if (!Number.isInteger(status) || status < 400 || status > 499)
         faults.push(`rejection '${code}' of '${command.name}' has status ${status}; a rejection is 400 to 499`)
     }
   }
@@ -92,10 +102,18 @@ function faultsOf(contract: AnyContract): string[] {
 }
 
 function nestedFields(query: AnyQuery): string[] {
-  const properties = jsonSchemaOf(query.input, 'input').properties ?? {}
-  const nested = Object.entries(properties).filter(([, field]) => {
-    const items = typeof field.items === 'object' ? field.items : undefined
-    return field.type === 'object' || field.properties !== undefined || items?.type === 'object' || items?.type === 'array'
+  const input = jsonSchemaOf(query.input, 'input')
+  const fields = shapesOf(input, input).flatMap(({ object }) => [...(object?.properties ?? [])])
+  const nested = new Set(fields.filter(([, field]) => isNested(field, input)).map(([name]) => name))
+  return [...nested].map(
+    (field) => `field '${field}' of query '${query.name}' is nested; a query string carries scalars and lists of scalars`,
+  )
+}
+
+/** Whether a value of this schema may be an object, or a list of anything but scalars. */
+function isNested(field: JsonSchema, root: JsonSchema): boolean {
+  return shapesOf(field, root).some(({ object, list }) => {
+    const items = list ? [...list.prefix, ...(list.items ? [list.items] : [])] : []
+    return object !== undefined || items.some((item) => shapesOf(item, root).some((shape) => shape.object ?? shape.list))
   })
-  return nested.map(([field]) => `field '${field}' of query '${query.name}' is nested; a query string carries scalars and lists of scalars`)
 }

@@ -4,9 +4,9 @@ import type { AnyCommand } from '../../contract/command.ts'
 import type { AnyContract } from '../../contract/define-contract.ts'
 import type { Outcome, Succeeded } from '../../contract/outcome.ts'
 import type { AnyQuery } from '../../contract/query.ts'
-import { fillRoute, routeOf } from '../../contract/route.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Accepted, CallOptions, Client, QueryOptions, WaitOptions } from './calls.ts'
+import { fillRoute } from './fill-route.ts'
 import { errorOf, httpCall, type Answer, type HttpOptions } from './http-call.ts'
 
 /** Where the service is, and how it is called. */
@@ -72,14 +72,14 @@ class Caller {
     const respond = options.respond ?? command.respond
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const endsAt = performance.now() + timeoutMs
-    const { path, rest } = fillRoute(routeOf(command), input)
+    const { method, path, rest } = fillRoute(command, input)
     const headers: Record<string, string> = {
       'idempotency-key': `"${options.idempotencyKey ?? randomUUID()}"`,
       prefer: respond === 'accepted' ? 'respond-async' : `wait=${waitSeconds(timeoutMs)}`,
     }
     if (options.ifMatch !== undefined) headers['if-match'] = `"${options.ifMatch}"`
     const body = Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined
-    const answer = await this.#call(routeOf(command).method, path, { headers, body, timeoutMs, signal: options.signal })
+    const answer = await this.#call(method, path, { headers, body, timeoutMs, signal: options.signal })
     const commandId = answer.headers.get('twofold-command-id') ?? ''
     if (answer.status === 202 && respond === 'accepted') {
       return { status: 'accepted', commandId, optimistic: answer.body, outcome: (wait = {}) => this.#outcome(commandId, wait) }
@@ -89,7 +89,7 @@ class Caller {
   }
 
   async ask(query: AnyQuery, input: Record<string, unknown>, options: QueryOptions): Promise<unknown> {
-    const { path, rest } = fillRoute(routeOf(query), input)
+    const { path, rest } = fillRoute(query, input)
     const search = new URLSearchParams()
     for (const [name, value] of Object.entries(rest)) {
       for (const each of Array.isArray(value) ? value : [value]) if (each !== undefined) search.append(name, String(each))

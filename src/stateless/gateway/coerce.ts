@@ -1,7 +1,7 @@
 // Path and query strings carry text only: it becomes what the input's JSON Schema asks for. Text that is no such thing stays
 // text, so that the validator names the fault.
 import type { JsonSchema } from '../../contract/schema.ts'
-import { shapesOf, type Shape } from './schema-shapes.ts'
+import { shapesOf, type Shape } from '../../contract/schema-shapes.ts'
 
 /** Makes the value of the field `name` out of what stood in the path or query string. */
 type Coerce = (name: string, given: string | readonly string[]) => unknown

@@ -1,7 +1,7 @@
 // Unknown fields are refused: validators silently drop them, so a misspelt optional field would be lost without a word.
 // The JSON Schema of the input is compiled once to closures; an absent `additionalProperties` means that there are none.
 import { pointerSegment, type Fault, type JsonSchema } from '../../contract/schema.ts'
-import { shapesOf, type ListShape, type ObjectShape, type Shape } from './schema-shapes.ts'
+import { shapesOf, type ListShape, type ObjectShape, type Shape } from '../../contract/schema-shapes.ts'
 
 /** Adds a fault for every field of `value` that the schema does not know. Pointers begin at `value`. */
 type UnknownFields = (value: unknown, faults: Fault[]) => void

@@ -1,5 +1,5 @@
 // JSON Schema taken apart into the shapes a value may have, `$ref`, `allOf`, `anyOf` and `oneOf` resolved. Done once per route.
-import type { JsonSchema } from '../../contract/schema.ts'
+import type { JsonSchema } from './schema.ts'
 
 /** One way in which a value may satisfy a schema. */
 export interface Shape {
