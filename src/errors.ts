@@ -14,7 +14,11 @@ export const errorAdvice = {
   NOT_FOUND: 'never',
   UNKNOWN_COMMAND: 'never',
   INVALID_IDEMPOTENCY_KEY: 'never',
+  IDEMPOTENCY_KEY_REQUIRED: 'never',
   IDEMPOTENCY_KEY_REUSED: 'never',
+  IDEMPOTENCY_KEY_IN_USE: 'backoff',
+  PRECONDITION_REQUIRED: 'never',
+  PRECONDITION_FAILED: 'never',
   INVALID_CONSISTENCY_TOKEN: 'never',
   BAD_REQUEST: 'never',
   // How a command or a call ended.

@@ -6,6 +6,9 @@ import type { Schema } from './schema.ts'
 /** `result` waits for the outcome; `accepted` answers 202 as soon as the command is durable. */
 export type Respond = 'result' | 'accepted'
 
+/** Whether a caller may leave something out. */
+export type Need = 'optional' | 'required'
+
 /** The key of one entity, or the keys of several that change together. The first is the home key, by which order is kept. */
 export type Keys = string | readonly string[]
 
@@ -36,6 +39,8 @@ export interface Command<T extends CommandTypes> {
   // oxlint-disable-next-line typescript/no-explicit-any -- as above
   readonly optimistic: Schema<any, any> | undefined
   readonly respond: Respond
+  readonly ifMatch: Need
+  readonly idempotency: Need
   readonly '~types'?: T
 }
 
@@ -89,7 +94,12 @@ export function command<
   optimistic?: Plain<'optimistic', Optimistic, Schema<any, Optimistic>>
   /** `result` waits for the outcome, `accepted` answers 202 once the command is durable. The client may ask for the other. Default `result`. */
   respond?: Mode
+  /** `required`: callers must say which version they change, or that they create (If-Match, If-None-Match: *); 428 without. Default `optional`. */
+  ifMatch?: Need
+  /** `required`: callers must send an Idempotency-Key; 400 without. Default `optional`. */
+  idempotency?: Need
 }): Command<{ input: In; parsed: Out; key: K; reply: Reply; rejections: Rejections; optimistic: Optimistic; respond: Mode }> {
-  const defaults = { respond: 'result', rejections: {}, reply: undefined, optimistic: undefined, route: undefined }
+  const answers = { respond: 'result', rejections: {}, reply: undefined, optimistic: undefined }
+  const defaults = { ...answers, route: undefined, ifMatch: 'optional', idempotency: 'optional' }
   return { ...defaults, ...spec, kind: 'command', service: '', name: '' } as never
 }

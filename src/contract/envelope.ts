@@ -1,4 +1,5 @@
 // A command on its way: the one wire form that every carrier transports and the engine runs.
+import type { Condition } from './condition.ts'
 
 /**
  * A command as it travels. `input` is JSON text, not an object: a batch that has to be run again must start from the very same
@@ -15,6 +16,8 @@ export interface Envelope {
   readonly input: string
   /** The caller's Idempotency-Key, scoped and hashed, with what it was used for. */
   readonly claim?: Claim
+  /** What must hold of the home entity when the command runs. */
+  readonly condition?: Condition
 }
 
 /** An Idempotency-Key in use. Both fields are SHA-256 in hexadecimal. */

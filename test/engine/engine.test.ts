@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
+import type { Condition } from '../../src/contract/condition.ts'
+import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import { until } from '../e2e/program.ts'
 import { engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
@@ -66,6 +68,21 @@ test('a rejection on a stale cached version is decided again', async () => {
   await bank.call(engine, 'credit', { account: 'a', amount: 5 })
   await bank.client.query(`update twofold._entity set version = 7, state = '{"balance":70}'`)
   expect(await bank.call(engine, 'debit', { account: 'a', amount: 50 })).toMatchObject(finished({ balance: 20 }))
+})
+
+test('a condition is checked where the state is: of many who saw the same version one succeeds, the others change nothing', async () => {
+  const engine = await bank.engine()
+  const credit = (condition: Condition): Promise<DirectResult> =>
+    engine.call({ ...bank.envelope('credit', { account: 'c', amount: 1 }), condition }, AbortSignal.timeout(10_000))
+  const [early, first, second] = await Promise.all([{ versions: [1] }, 'absent' as const, 'absent' as const].map(credit))
+  expect([early, first, second]).toMatchObject([
+    { outcome: { status: 'rejected', code: 'PRECONDITION_FAILED', version: 0 } },
+    { outcome: { status: 'succeeded', version: 1 } },
+    { outcome: { status: 'rejected', code: 'PRECONDITION_FAILED', version: 1 } },
+  ])
+  const rivals = await Promise.all(Array.from({ length: 20 }, () => credit({ versions: [1] })))
+  expect(rivals.filter((result) => result.status === 'finished' && result.outcome.status === 'succeeded')).toHaveLength(1)
+  expect(await credit('present')).toMatchObject({ outcome: { status: 'succeeded', version: 3, body: '{"balance":3}' } })
 })
 
 test('a command that was carried twice takes effect once, and both are told the same', async () => {

@@ -1,5 +1,7 @@
 // Runs the commands of a batch in order, in memory, and writes down what their one transaction has to store.
+import { conditionHolds, PRECONDITION_FAILED } from '../../contract/condition.ts'
 import { newestShape } from '../../contract/entity.ts'
+import type { Envelope } from '../../contract/envelope.ts'
 import { isTwofoldError } from '../../errors.ts'
 import { encodeEvent } from '../../ports/event-log.ts'
 import {
@@ -128,11 +130,17 @@ class BatchPlan {
       const partition = this.#options.fenceOf(envelope.service, envelope.keys[at] ?? '')
       if (partition !== undefined) this.#partitions.add(partition)
     }
-    const ran =
-      runner?.run(envelope.command, envelope.input, cells, { commandId: envelope.id, now: this.#now }) ?? noRunner(envelope.service)
+    const ran = runner === undefined ? noRunner(envelope.service) : this.#run(runner, envelope, cells)
     if (ran.status === 'failed') return this.#failed(work, ran.error)
     if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
     this.#finish(work, ran, cells[0]?.version ?? 0)
+  }
+
+  #run(runner: CommandRunner, { id, command, input, condition }: Envelope, cells: readonly Cell[]): Ran {
+    const [home] = cells
+    if (condition !== undefined && home !== undefined && !conditionHolds(condition, home))
+      return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
+    return runner.run(command, input, cells, { commandId: id, now: this.#now })
   }
 
   finish(): PlannedBatch {

@@ -1,5 +1,6 @@
 // What a request has to pass before it is a command: its id is minted, its keys are named, the service's checks agree.
 import type { AnyCommand } from '../../contract/command.ts'
+import type { Condition } from '../../contract/condition.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import { RejectedByHandler, type Reject } from '../../contract/handler-context.ts'
 import { KEYS_PER_COMMAND_MAX, keyFault } from '../../contract/key.ts'
@@ -16,12 +17,18 @@ interface Caller {
   signal(): AbortSignal
 }
 
+/** What a request says besides its input. */
+export interface Terms {
+  readonly claim: Claim | undefined
+  readonly condition: Condition | undefined
+}
+
 /** One command's way in, compiled from its contract and its service's stateless side. */
 export interface CommandEntry {
   readonly command: AnyCommand
   readonly hasCheck: boolean
   /** Makes the envelope. @throws TwofoldError INVALID_KEY */
-  envelope(input: unknown, id: string, claim: Claim | undefined): Envelope
+  envelope(input: unknown, id: string, terms: Terms): Envelope
   /** Runs the check, if there is one. An answer: the check said no by a rejection. @throws TwofoldError INVALID_INPUT */
   check(input: unknown, envelope: Envelope, caller: Caller): Promise<Answer | undefined>
   /** The 202. All of it derives from the command's id, so that it can be made again. */
@@ -47,9 +54,9 @@ export function compileCommand(command: AnyCommand, side: AnyStateless | undefin
   return {
     command,
     hasCheck: runCheck !== undefined,
-    envelope(input, id, claim) {
+    envelope(input, id, { claim, condition }) {
       const envelope = { id, service, command: name, keys: keysOf(input, id), input: JSON.stringify(input) }
-      return claim ? { ...envelope, claim } : envelope
+      return { ...envelope, ...(claim && { claim }), ...(condition && { condition }) }
     },
     async check(input, { id, keys }, caller) {
       if (runCheck === undefined) return undefined

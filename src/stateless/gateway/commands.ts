@@ -1,18 +1,20 @@
 // A command over HTTP. States of a request: read → (replayed | admitted) → (carried directly | logged) → answered by its outcome
 // or by 202. From "admitted" on it has an id; once it may have left this process it is never answered without naming that id.
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AnyCommand } from '../../contract/command.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Appended, StoredClaim } from '../../ports/command-log.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Principal } from '../stateless.ts'
-import { queuedAnswer, type CommandEntry } from './accept-command.ts'
+import { queuedAnswer, type CommandEntry, type Terms } from './accept-command.ts'
 import { send, type Answer } from './answer.ts'
 import { claimOf, idempotencyKeyOf } from './idempotency-key.ts'
 import { compileInput, type Input } from './input.ts'
 import type { GatewayLimits, GatewayOptions, GatewayPorts } from './options.ts'
 import { answerOfOutcome } from './outcome-answer.ts'
+import { conditionOf } from './precondition.ts'
 import { preferencesOf, type Preferences } from './prefer.ts'
 import { WaitEnded, type Wait, type Waiting } from './waiting.ts'
 
@@ -41,13 +43,14 @@ export function commandHandler(
         retryAfterSeconds: 1,
       })
     }
-    const key = idempotencyKeyOf(request.headers['idempotency-key'])
+    const key = requiredKey(idempotencyKeyOf(request.headers['idempotency-key']), entry.command)
+    const condition = conditionOf(request.headers, entry.command)
     const preferences = preferencesOf(request.headers['prefer'])
     const input = readInput(request)
     const principal = options.principal && (await options.principal(request))
     const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
     const run = new CommandRun(gateway, entry, input.value, reply, preferences)
-    return send(reply, await run.answer(claim, principal))
+    return send(reply, await run.answer({ claim, condition }, principal))
   }
 }
 
@@ -59,7 +62,14 @@ function claimOfRequest(
   principal: Principal | undefined,
 ): Claim {
   const scope = { subject: principal?.subject, service: command.service, command: command.name }
-  return claimOf(key, scope, { method: request.method, url: request.url, sent: input.sent, ifMatch: request.headers['if-match'] })
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
+  return claimOf(key, scope, { method: request.method, url: request.url, sent: input.sent, ifMatch, ifNoneMatch })
+}
+
+function requiredKey(key: string | undefined, { service, name, idempotency }: AnyCommand): string | undefined {
+  if (key !== undefined || idempotency !== 'required') return key
+  const message = `command '${service}.${name}' must be sent with an Idempotency-Key: a new one for each new request, the same for its retries`
+  throw new TwofoldError('IDEMPOTENCY_KEY_REQUIRED', message)
 }
 
 /** One request on its way. */
@@ -83,13 +93,14 @@ class CommandRun {
     this.#waitMs = waitMsOf(preferences, entry.command.respond, gateway.limits)
   }
 
-  async answer(claim: Claim | undefined, principal: Principal | undefined): Promise<Answer> {
+  async answer(terms: Terms, principal: Principal | undefined): Promise<Answer> {
+    const { claim } = terms
     // A repeated request must neither be checked again (a check may say something else by now) nor reach the engine.
     if (claim && (this.#waitMs > 0 || this.#entry.hasCheck)) {
       const used = await this.#gateway.ports.outcomes.claim(claim.hash)
       if (used) return this.#waited((wait) => this.#repeated(used, claim, wait))
     }
-    const envelope = this.#entry.envelope(this.#input, this.#gateway.ports.ids.next(), claim)
+    const envelope = this.#entry.envelope(this.#input, this.#gateway.ports.ids.next(), terms)
     if (this.#entry.hasCheck) {
       const refusal = await this.#check(envelope, principal)
       if (refusal) return refusal
@@ -151,22 +162,27 @@ class CommandRun {
     }
     this.#first = first
     if (first.answer && this.#waitMs === 0) return this.#applied(first.answer, false)
+    // The first was not answered yet: whoever repeats it gets the same answer, but not before there is one.
+    const unanswered = first.answer === undefined && this.#waitMs > 0
+    if (unanswered && !(await this.#find(first.commandId, 0, wait))) {
+      const message = 'the first request with this Idempotency-Key is still running; send it again in a moment'
+      throw new TwofoldError('IDEMPOTENCY_KEY_IN_USE', message, { commandId: first.commandId, retryAfterSeconds: 1 })
+    }
     return this.#outcomeOf(first.commandId, undefined, wait)
   }
 
   /** Waits for the outcome of a durable command; 202 when it takes too long. */
   async #outcomeOf(commandId: string, homeKey: string | undefined, wait: Wait): Promise<Answer> {
     wait.whileConnected(this.#reply)
-    const outcome = await this.#find(commandId, wait)
+    // Who asked for an answer at once, and repeats a command that is not finished, does not wait for it now.
+    const outcome = await this.#find(commandId, this.#waitMs === 0 ? 0 : wait.remainingMs, wait)
     if (outcome) return this.#finished(outcome)
     return this.#applied(this.#first?.answer ?? this.#lateAnswer(commandId, homeKey), this.#waitMs > 0)
   }
 
-  async #find(commandId: string, wait: Wait): Promise<StoredOutcome | undefined> {
+  async #find(commandId: string, waitMs: number, wait: Wait): Promise<StoredOutcome | undefined> {
     const { outcomes } = this.#gateway.ports
     try {
-      // Who asked for an answer at once, and repeats a command that is not finished, does not wait for it now.
-      const waitMs = this.#waitMs === 0 ? 0 : wait.remainingMs
       return await outcomes.find(commandId, waitMs, wait.signal.aborted ? undefined : wait.signal)
     } catch (error) {
       if (wait.signal.aborted) return undefined

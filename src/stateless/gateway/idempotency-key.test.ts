@@ -25,7 +25,13 @@ test('no header is no key', () => {
 })
 
 const scope = { subject: 'ada', service: 'wallets', command: 'deposit' }
-const request = { method: 'POST', url: '/wallets/a/deposits?x=1', sent: { b: [1, { d: 1, c: 2 }], a: 'x' }, ifMatch: undefined }
+const request = {
+  method: 'POST',
+  url: '/wallets/a/deposits?x=1',
+  sent: { b: [1, { d: 1, c: 2 }], a: 'x' },
+  ifMatch: undefined,
+  ifNoneMatch: undefined,
+}
 const { hash, fingerprint } = claimOf('key', scope, request)
 
 test('a claim is two SHA-256 in hexadecimal', () => {
@@ -54,8 +60,9 @@ test('the fingerprint sees method, path, query, body and If-Match, and not the o
     { ...request, sent: { ...request.sent, a: 'y' } },
     { ...request, sent: { ...request.sent, b: [{ d: 1, c: 2 }, 1] } },
     { ...request, ifMatch: '"1"' },
+    { ...request, ifNoneMatch: '*' },
   ].map((other) => claimOf('key', scope, other).fingerprint)
-  expect(new Set([fingerprint, ...others]).size).toBe(6)
+  expect(new Set([fingerprint, ...others]).size).toBe(7)
 })
 
 test('canonical JSON says the same as JSON', () => {

@@ -20,7 +20,9 @@ interface KeyedRequest {
   readonly url: string
   /** All that was sent by path, query string and body, before validation. */
   readonly sent: unknown
+  /** If-Match and If-None-Match as they were sent. */
   readonly ifMatch: string | undefined
+  readonly ifNoneMatch: string | undefined
 }
 
 /**
@@ -45,7 +47,10 @@ export function claimOf(key: string, scope: KeyScope, request: KeyedRequest): Cl
   const caller = scope.subject === undefined ? 'anonymous' : [scope.subject]
   return {
     hash: hash('sha256', JSON.stringify([tenant, caller, scope.service, scope.command, key])),
-    fingerprint: hash('sha256', JSON.stringify([request.method, request.url, canonicalJson(request.sent), request.ifMatch ?? null])),
+    fingerprint: hash(
+      'sha256',
+      JSON.stringify([request.method, request.url, canonicalJson(request.sent), request.ifMatch ?? null, request.ifNoneMatch ?? null]),
+    ),
   }
 }
 

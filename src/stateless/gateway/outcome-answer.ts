@@ -1,5 +1,6 @@
 // The final word on a command as an HTTP answer. It is a function of what is stored, so that a repeated request gets the same bytes.
 import type { AnyCommand } from '../../contract/command.ts'
+import { PRECONDITION_FAILED } from '../../contract/condition.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { formatToken } from '../../ports/projections.ts'
@@ -8,7 +9,7 @@ import { entityTag } from './entity-tag.ts'
 import { problemOf, rejectionProblem } from './problem.ts'
 
 /**
- * Succeeded: 200 with the reply as it was stored, 204 where there is none. Rejected: the contract's status, with code and data.
+ * Succeeded: 200 with the reply as it was stored, 204 where there is none. Rejected: the contract's status, with code and data, or 412.
  * Dead: 500. All name the command and, unless it is dead, carry the entity's version and the consistency token.
  */
 export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, location: string): Answer {
@@ -19,6 +20,10 @@ export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, loc
   const headers = headersOf(outcome)
   if (outcome.status === 'succeeded')
     return outcome.body === undefined ? { status: 204, headers, body: '' } : jsonAnswer(outcome.body, headers)
+  if (outcome.code === PRECONDITION_FAILED) {
+    const problem = problemOf(new TwofoldError('PRECONDITION_FAILED', preconditionWords(outcome.version), { commandId: outcome.id }))
+    return { ...problem, headers: { ...problem.headers, ...headers } }
+  }
   const code = outcome.code ?? ''
   const problem = rejectionProblem({
     service: outcome.service,
@@ -29,6 +34,11 @@ export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, loc
     location,
   })
   return { ...problem, headers: { ...problem.headers, ...headers } }
+}
+
+function preconditionWords(version: number): string {
+  const now = version === 0 ? 'there is no such entity' : `the entity is at version ${version}`
+  return `nothing was changed: ${now}, which is not what If-Match or If-None-Match demands`
 }
 
 /** The status the contract gives a rejection; 409 for one that only an older contract knew. */

@@ -186,3 +186,20 @@ test('who asks for an answer at once gets it, also when the same key was used by
   gateway.ports.finish(gateway.ports.entries[0]?.envelope.id ?? '', { body: '{"balanceCents":1}' })
   await first
 })
+
+test('a waiting request repeated while the first is still running is 409, and gets the first answer once there is one', async () => {
+  await using gateway = await gatewayOf()
+  const first = gateway.server.inject(deposit)
+  await until(() => gateway.ports.waits.length === 1)
+  const early = await gateway.server.inject(deposit)
+  const commandId = gateway.ports.entries[0]?.envelope.id ?? ''
+  expect([early.statusCode, early.headers['retry-after'], early.json()]).toEqual([
+    409,
+    '1',
+    expect.objectContaining({ code: 'IDEMPOTENCY_KEY_IN_USE', retryable: true, commandId }),
+  ])
+  gateway.ports.finish(commandId, { body: '{"balanceCents":1}' })
+  const late = await gateway.server.inject(deposit)
+  expect([late.statusCode, late.body, late.headers['idempotency-replayed']]).toEqual([200, (await first).body, 'true'])
+  expect(gateway.ports.entries).toHaveLength(1)
+})
