@@ -137,10 +137,14 @@ export interface Recovery {
   readonly waiting: ReadonlySet<string>
 }
 
-/** One lane's connection. Calls are made one after the other; at most one commit of a partition is ever in flight. */
+/** One lane's connections. At most one commit is in flight; `take` and `load` may be called meanwhile. */
 export interface EffectSession {
-  /** Unconsumed rows of these partitions in order, about `limit` commands. `more`: the limit cut the answer. */
-  take(partitions: readonly number[], limit: number): Promise<{ readonly rows: readonly LogRow[]; readonly more: boolean }>
+  /** Unconsumed rows of these partitions in order, but for `inHand`; about `limit` commands. `more`: the limit cut the answer. */
+  take(
+    partitions: readonly number[],
+    limit: number,
+    inHand: readonly string[],
+  ): Promise<{ readonly rows: readonly LogRow[]; readonly more: boolean }>
   load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>
   /** Commits the batch. @throws BatchAborted */
   commit(batch: EffectBatch): Promise<void>

@@ -1,4 +1,5 @@
-// The engine's door to PostgreSQL: a session is one connection with the settings that its statements were made for.
+// The engine's door to PostgreSQL: a session is a connection that writes and one that reads meanwhile, with the settings that their
+// statements were made for.
 import pg from 'pg'
 import { decodeEnvelope } from '../../contract/envelope.ts'
 import {
@@ -45,12 +46,14 @@ const ROWS_PER_TAKE = 512
 const ROWS_PER_PARTITION_MIN = 8
 
 const TAKE = `with busy as materialized (
-    select p as partition from unnest($1::int[]) p where exists (select 1 from twofold._command c where c.partition = p)),
+    select p as partition from unnest($1::int[]) p
+      where exists (select 1 from twofold._command c where c.partition = p and c.seq <> all ($3::bigint[]))),
   share as materialized (select greatest(${ROWS_PER_PARTITION_MIN}, ${ROWS_PER_TAKE} / greatest(count(*), 1)) as rows from busy)
 select seq, partition, body, last, (select rows from share)::int as share from (
     select r.*, sum(r.count) over (order by r.seq) - r.count as before, sum(r.count) over (order by r.seq) as last
       from busy cross join lateral (
-        select seq, partition, body, count from twofold._command c where c.partition = busy.partition order by seq limit (select rows from share)) r
+        select seq, partition, body, count from twofold._command c
+          where c.partition = busy.partition and c.seq <> all ($3::bigint[]) order by seq limit (select rows from share)) r
   ) w where before < $2::int order by seq`
 
 const LOAD = `select e.service, e.key, e.version, e.shape, e.state
@@ -105,24 +108,30 @@ export class PostgresEffectStore implements EffectStore {
       await guarded(() => client.connect())
       return client
     }
-    return new PostgresEffectSession(await connect(), connect, this.#options.onCommitted)
+    const [writer, reader] = await Promise.allSettled([connect(), connect()])
+    if (writer.status === 'fulfilled' && reader.status === 'fulfilled')
+      return new PostgresEffectSession(writer.value, reader.value, connect, this.#options.onCommitted)
+    for (const opened of [writer, reader]) if (opened.status === 'fulfilled') await end(opened.value)
+    throw (writer.status === 'rejected' ? writer : (reader as PromiseRejectedResult)).reason
   }
 }
 
 class PostgresEffectSession implements EffectSession {
   readonly #client: pg.Client
+  readonly #reader: pg.Client
   readonly #connect: () => Promise<pg.Client>
   readonly #onCommitted: EffectStoreOptions['onCommitted']
   #lockingClient: pg.Client | undefined
 
-  constructor(client: pg.Client, connect: () => Promise<pg.Client>, onCommitted: EffectStoreOptions['onCommitted']) {
+  constructor(client: pg.Client, reader: pg.Client, connect: () => Promise<pg.Client>, onCommitted: EffectStoreOptions['onCommitted']) {
     this.#client = client
+    this.#reader = reader
     this.#connect = connect
     this.#onCommitted = onCommitted
   }
 
-  async take(partitions: readonly number[], limit: number): Promise<{ rows: readonly LogRow[]; more: boolean }> {
-    const rows = await run<TakenRow>(this.#client, 'twofold_take', TAKE, [plainArray(partitions), limit])
+  async take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<{ rows: readonly LogRow[]; more: boolean }> {
+    const rows = await run<TakenRow>(this.#reader, 'twofold_take', TAKE, [plainArray(partitions), limit, plainArray(inHand)])
     const commands = Number(rows.at(-1)?.last ?? 0)
     const decoded = rows.map(({ seq, partition, body }): LogRow => ({ seq, partition, commands: body.split('\n').map(decodeEnvelope) }))
     const cut = [...Map.groupBy(rows, (row) => row.partition).values()].some((some) => some.length >= (some[0]?.share ?? 0))
@@ -130,7 +139,7 @@ class PostgresEffectSession implements EffectSession {
   }
 
   load(keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
-    return load(this.#client, 'twofold_load', LOAD, keys)
+    return load(this.#reader, 'twofold_load', LOAD, keys)
   }
 
   async commit(batch: EffectBatch): Promise<void> {
@@ -220,7 +229,7 @@ class PostgresEffectSession implements EffectSession {
   async close(): Promise<void> {
     const locking = this.#lockingClient
     this.#lockingClient = undefined
-    await Promise.all([end(this.#client), locking && end(locking)])
+    await Promise.all([end(this.#client), end(this.#reader), locking && end(locking)])
   }
 
   #dropLockingClient(): void {

@@ -2,7 +2,7 @@
 // forget what was cached, and run what is left again.
 import type { AnyEntity } from '../../contract/entity.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
-import { BatchAborted, byKey, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
+import { BatchAborted, byKey, type EffectBatch, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Logger } from '../../runtime/logger.ts'
@@ -46,15 +46,29 @@ export interface CommitOptions {
   readonly fenced: (partitions: readonly number[]) => void
 }
 
-/** What a plain attempt decided on: each cell still has the version it was read at. */
+/** A batch in the order in which it takes effect, perhaps planned while the commit of the one before it is still under way. */
+export interface PreparedBatch {
+  readonly pieces: readonly Piece[]
+  /** Rests on that commit: when it fails, this is thrown away. */
+  readonly planned: PlannedBatch | undefined
+  /** How many commits had failed and how many batches had been given back when it was prepared. */
+  readonly failures: number
+  readonly givenBack: number
+}
+
+/** What a plain attempt decided on. */
 interface Attempt {
-  cells: Iterable<Cell>
+  planned: PlannedBatch | undefined
 }
 
 export class Committer {
   readonly #options: CommitOptions
   readonly #cells = new Cells()
   readonly #sharedUntil = new Map<string, number>()
+  /** The batch whose commit is under way. */
+  #ahead: PlannedBatch | undefined
+  #failures = 0
+  #givenBack = 0
 
   constructor(options: CommitOptions) {
     this.#options = options
@@ -65,51 +79,78 @@ export class Committer {
     this.#cells.clear()
   }
 
-  /** Runs and stores `works` in order and consumes the log rows they came in. Direct callers are answered. */
-  async commit(works: readonly Work[], rows: readonly string[]): Promise<void> {
-    let pieces: Piece[] = splitPieces(works, rows, (work) => this.#isCross(work))
+  /** Plans a batch, while the commit before it may be under way, where nothing else stands before it. */
+  async prepare(works: readonly Work[], rows: readonly string[]): Promise<PreparedBatch> {
+    const pieces = splitPieces(works, rows, (work) => this.#isCross(work))
+    const [piece] = pieces
+    const counts = { failures: this.#failures, givenBack: this.#givenBack }
+    if (piece === undefined || pieces.length > 1 || piece.cross) return { ...counts, pieces, planned: undefined }
+    const cells = await this.#loaded(await this.#options.session(), piece)
+    // What failed meanwhile has left these cells as it never stored them.
+    const planned = counts.failures === this.#failures ? this.#plan(piece, cells, new Map()) : undefined
+    return { ...counts, pieces, planned }
+  }
+
+  /**
+   * Runs and stores a batch in order and consumes the log rows it came in. Direct callers are answered. One after the other, in the
+   * order in which they were prepared.
+   */
+  async commit(prepared: PreparedBatch): Promise<void> {
+    const [first] = prepared.pieces
+    // What comes after a batch that was given back must not overtake it.
+    if (prepared.givenBack !== this.#givenBack) return this.#giveBack(prepared.pieces, 'the batch before it was given back')
+    if (first === undefined) return
+    const stale = prepared.planned !== undefined && prepared.failures !== this.#failures
+    if (stale) this.#evict(first.works)
+    await this.#commitPieces(prepared.pieces, { planned: stale ? undefined : prepared.planned })
+  }
+
+  async #commitPieces(all: readonly Piece[], first: Attempt): Promise<void> {
+    let pieces = all
+    let attempt = first
     let refused: ReadonlyMap<string, Error> = new Map()
     let attempts = 0
     while (pieces.length > 0) {
       const [piece, ...rest] = pieces
       if (piece === undefined) return
-      const attempt: Attempt = { cells: [] }
       try {
         await this.#commitPiece(piece, refused, attempt)
         pieces = rest
         attempts = 0
         refused = new Map()
       } catch (error) {
-        if (!(error instanceof BatchAborted)) throw error
+        this.#failures += 1
         this.#evict(piece.works)
+        if (!(error instanceof BatchAborted)) throw error
         attempts += 1
-        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error)
+        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error.message)
         // Whoever keeps getting in the way gets a moment to finish.
         if (attempts > 2) await pause(backoffMs(attempts, CONFLICT_PAUSE), this.#options.stopping)
-        if (error.failure === 'fenced') {
-          pieces = await this.#withoutFenced(pieces, error)
-          continue
-        }
         if (error.failure === 'lost') await this.#options.lost()
-        if (error.failure === 'data' && piece.works.length > 1) {
-          pieces = [...halves(piece), ...rest]
-          continue
-        }
-        if (error.failure === 'data') refused = new Map(piece.works.map((work) => [work.envelope.id, error]))
-        else pieces = [...(await this.#recovered(piece, attempt)), ...rest]
+        if (error.failure === 'fenced') pieces = await this.#withoutFenced(pieces, error)
+        else if (error.failure !== 'data') pieces = [...(await this.#recovered(piece, attempt.planned)), ...rest]
+        else if (piece.works.length > 1) pieces = [...halves(piece), ...rest]
+        else refused = new Map(piece.works.map((work) => [work.envelope.id, error]))
+      } finally {
+        this.#ahead = undefined
+        attempt = { planned: undefined }
       }
     }
   }
 
-  /** Notes in `attempt` the cells that it decides on. */
+  /** Notes in `attempt` what it decides on. */
   async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<void> {
     if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance may have ended by its own clock')
     const session = await this.#options.session()
-    if (piece.cross) await this.#commitCross(session, piece, refused)
-    else await this.#commitPlain(session, piece, refused, attempt)
+    if (piece.cross) return this.#commitCross(session, piece, refused)
+    const planned = (attempt.planned ??= this.#plan(piece, await this.#loaded(session, piece), refused))
+    this.#ahead = planned
+    await session.commit(planned.batch)
+    this.#committed(planned)
   }
 
-  async #commitPlain(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<void> {
+  /** Every cell of a piece: those at hand, and the rest from the database. */
+  async #loaded(session: EffectSession, piece: Piece): Promise<LoadedCells> {
     const cells: LoadedCells = new ByKey()
     const missing: Work[] = []
     for (const work of piece.works) {
@@ -121,17 +162,10 @@ export class Committer {
         else if (missing.at(-1) !== work) missing.push(work)
       }
     }
-    if (missing.length > 0) {
-      const keys = keysOf(missing).filter(
-        ({ service, key }) => this.#options.entities.has(service) && cells.get(service, key) === undefined,
-      )
-      this.#addLoaded(cells, keys, await session.load(keys))
-    }
-    const planned = this.#plan(piece, cells, refused)
-    attempt.cells = planned.cells
-    await session.commit(planned.batch)
-    this.#committed(planned)
-    this.#cells.keep(planned.cells)
+    if (missing.length === 0) return cells
+    const keys = keysOf(missing).filter(({ service, key }) => this.#options.entities.has(service) && cells.get(service, key) === undefined)
+    this.#addLoaded(cells, keys, await session.load(keys))
+    return cells
   }
 
   async #commitCross(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
@@ -141,7 +175,7 @@ export class Committer {
     const planned = await session.locked(keys, fences, async (locked) => {
       const cells: LoadedCells = new ByKey()
       this.#addLoaded(cells, keys, await locked.load(keys))
-      const plan = this.#plan(piece, cells, refused)
+      const plan = this.#planned(piece, cells, refused)
       await locked.commit(plan.batch)
       return plan
     })
@@ -159,15 +193,24 @@ export class Committer {
     }
   }
 
+  /** Plans a plain piece on top of the batch under way. From here on its cells are as they will be once it is stored. */
   #plan(piece: Piece, cells: LoadedCells, refused: ReadonlyMap<string, Error>): PlannedBatch {
+    const planned = this.#planned(piece, cells, refused)
+    for (const cell of planned.cells) cell.stored = cell.version
+    this.#cells.keep(planned.cells)
+    return planned
+  }
+
+  #planned(piece: Piece, cells: LoadedCells, refused: ReadonlyMap<string, Error>): PlannedBatch {
     const { runners, held, parking, retry, now } = this.#options
+    const ahead = this.#ahead
     return planBatch(piece.works, {
       runners,
       cell: (service, key) => cells.get(service, key) as Cell | UnreadableState,
-      parkedKey: (service, key) => parking.has(service, key),
+      parkedKey: (service, key) => parking.has(service, key) || (ahead !== undefined && ahead.parkedKeys.has(cellKey(service, key))),
       fenceOf: (service, key) => this.#heldPartition(service, key),
       epochOf: (partition) => held.epochOf(partition),
-      lastEvent: (partition) => held.lastEvent(partition),
+      lastEvent: (partition) => ahead?.lastEvents.get(partition) ?? held.lastEvent(partition),
       consumed: piece.consumed,
       refused,
       retry,
@@ -176,7 +219,6 @@ export class Committer {
   }
 
   #committed(planned: PlannedBatch): void {
-    for (const cell of planned.cells) cell.stored = cell.version
     for (const [partition, last] of planned.lastEvents) this.#options.held.setLastEvent(partition, last)
     for (const parked of planned.parkedKeys.values()) this.#options.parking.set(parked)
     for (const { work, result } of planned.answers) settle(work, result)
@@ -190,12 +232,12 @@ export class Committer {
   }
 
   /** What is left of a piece after a refusal: without what turns out to be answered, claimed by another, parked or consumed. */
-  async #recovered(piece: Piece, attempt: Attempt): Promise<Piece[]> {
+  async #recovered(piece: Piece, planned: PlannedBatch | undefined): Promise<Piece[]> {
     const session = await this.#options.session()
     const ids = piece.works.map((work) => work.envelope.id)
     const hashes = piece.works.flatMap((work) => (work.origin.from === 'direct' && work.envelope.claim ? [work.envelope.claim.hash] : []))
     const recovery = await session.recover(ids, hashes, piece.consumed)
-    await this.#markShared(session, attempt)
+    if (planned !== undefined) await this.#markShared(session, planned.batch)
     await this.#renumber(session, piece)
     const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
     const works = piece.works.flatMap((work) => this.#afterRefusal(work, recovery, outcomes.get(work.envelope.id)))
@@ -236,15 +278,14 @@ export class Committer {
   }
 
   /** Keys whose version moved under our feet are written by somebody else too: for a while they are locked before they are read. */
-  async #markShared(session: EffectSession, attempt: Attempt): Promise<void> {
-    const cells = [...attempt.cells]
-    if (cells.length === 0) return
+  async #markShared(session: EffectSession, { writes, reads }: EffectBatch): Promise<void> {
     this.#forgetOldShared()
-    const rows = await session.load(cells.map((cell) => ({ service: cell.entity.service, key: cell.key })).toSorted(byKey))
-    const versions = new Map(rows.map((row) => [cellKey(row.service, row.key), row.version]))
-    for (const { entity, key, stored } of cells) {
-      const id = cellKey(entity.service, key)
-      if ((versions.get(id) ?? 0) !== stored) this.#sharedUntil.set(id, this.#options.now() + SHARED_MS)
+    const seen = [...writes.map(({ service, key, from }) => ({ service, key, version: from })), ...reads].toSorted(byKey)
+    if (seen.length === 0) return
+    const versions = new ByKey<number>()
+    for (const { service, key, version } of await session.load(seen)) versions.set(service, key, version)
+    for (const { service, key, version } of seen) {
+      if ((versions.get(service, key) ?? 0) !== version) this.#sharedUntil.set(cellKey(service, key), this.#options.now() + SHARED_MS)
     }
   }
 
@@ -281,7 +322,7 @@ export class Committer {
   async #withoutFenced(pieces: readonly Piece[], error: BatchAborted): Promise<Piece[]> {
     const { held, mayWrite } = this.#options
     if (!mayWrite()) {
-      this.#giveBack(pieces, error)
+      this.#giveBack(pieces, error.message)
       return []
     }
     const fences = held.numbers.map((partition) => ({ partition, epoch: held.epochOf(partition) }))
@@ -298,8 +339,9 @@ export class Committer {
     return splitPieces(kept, consumed, (work) => this.#isCross(work))
   }
 
-  #giveBack(pieces: readonly Piece[], error: BatchAborted): void {
-    this.#options.log.warn({ failure: error.failure, reason: error.message }, 'batch given back')
+  #giveBack(pieces: readonly Piece[], reason: string): void {
+    this.#givenBack += 1
+    this.#options.log.warn({ reason }, 'batch given back')
     for (const piece of pieces) for (const work of piece.works) settle(work, { status: 'deferred' })
   }
 }

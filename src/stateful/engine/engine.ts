@@ -71,7 +71,7 @@ export class Engine implements Service, DirectCarrier {
     return this.#lane.inHand(commandId)
   }
 
-  /** How long the batch under way has been, in milliseconds. */
+  /** For how long nothing has come to an end, in milliseconds; 0 when idle. */
   busyMs(): number {
     return this.#lane.busyMs()
   }

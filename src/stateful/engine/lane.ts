@@ -1,11 +1,11 @@
-// One lane: one connection, one batch at a time. Batches form by themselves from what arrived while the last one was under way.
+// One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
 import { BatchAborted, type EffectSession, type EffectStore, type ParkedAt } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
 import { Wake } from '../../runtime/wake.ts'
 import { cellKey } from './cells.ts'
-import { Committer, type CommitOptions } from './commit-works.ts'
+import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { Mailbox } from './mailbox.ts'
 import { Parking } from './parking.ts'
@@ -19,6 +19,12 @@ const IDLE_MS_MAX = 1000
 const PARKED_KEYS_MAX = 100
 const PARKED_COMMANDS_MAX = 100
 
+/**
+ * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Behind a smaller one that would gain less
+ * than it costs: the next batch would close before the commands that arrive meanwhile could join it.
+ */
+const OVERLAP_MIN = 100
+
 export interface LaneOptions extends Pick<
   CommitOptions,
   'runners' | 'entities' | 'slots' | 'retry' | 'log' | 'now' | 'mayWrite' | 'fenced'
@@ -29,10 +35,18 @@ export interface LaneOptions extends Pick<
   readonly mailboxSizeMax: number
 }
 
+/** A batch as it was collected: what to run, and the log rows it came in. */
+interface Collected {
+  readonly works: readonly Work[]
+  readonly rows: readonly string[]
+}
+
+const NOTHING: Collected = { works: [], rows: [] }
+
 /**
- * A lane is `idle` (asleep until rung or until its poll), `working` (a batch is taken, run and being committed) or `changing`
- * (between two batches, taking up or giving up partitions). Partitions change hands only between batches, so a batch never sees
- * its ownership change except by being fenced.
+ * A lane is `idle` (asleep until rung or until its poll), `working` (a batch is being committed, perhaps the next one planned) or
+ * `changing` (no commit is under way, partitions are taken up or given up). Partitions change hands only then, so a batch never sees its
+ * ownership change except by being fenced.
  */
 export class Lane implements Service {
   readonly #options: LaneOptions
@@ -42,8 +56,12 @@ export class Lane implements Service {
   readonly #committer: Committer
   readonly #wake = new Wake()
   readonly #changes: { readonly run: () => Promise<void>; readonly cancel: () => void }[] = []
-  #inHand: ReadonlySet<string> = new Set()
-  #session: EffectSession | undefined
+  /** The batch that is being planned, and the one that is being committed. */
+  #next: Collected = NOTHING
+  #current: Collected = NOTHING
+  #underWay: Promise<void> | undefined
+  #failure: { readonly error: unknown } | undefined
+  #session: Promise<EffectSession> | undefined
   #busySince: number | undefined
   #loop: Promise<void> | undefined
   readonly #stopping = new AbortController()
@@ -85,10 +103,10 @@ export class Lane implements Service {
 
   /** Whether this very process has the command in a batch right now. */
   inHand(commandId: string): boolean {
-    return this.#inHand.has(commandId)
+    return [this.#current, this.#next].some(({ works }) => works.some((work) => work.envelope.id === commandId))
   }
 
-  /** How long the batch under way has been, in milliseconds; 0 when idle. A stuck lane must not have its lease renewed. */
+  /** For how long nothing has come to an end, in milliseconds; 0 when idle. A stuck lane must not have its lease renewed. */
   busyMs(): number {
     return this.#busySince === undefined ? 0 : performance.now() - this.#busySince
   }
@@ -139,6 +157,7 @@ export class Lane implements Service {
     let failures = 0
     while (!this.#stopping.signal.aborted) {
       try {
+        if (this.#changes.length > 0) await this.#settled()
         while (this.#changes.length > 0) await this.#changes.shift()?.run()
         const worked = await this.#cycle()
         failures = 0
@@ -148,65 +167,98 @@ export class Lane implements Service {
           idleMs = rung ? IDLE_MS_MIN : Math.min(IDLE_MS_MAX, idleMs * 2)
         }
       } catch (error) {
-        if (this.#stopping.signal.aborted) return
+        // What is under way ends before its connection is taken away; how it failed has been told, or is what we are at.
+        await this.#settled().catch(() => undefined)
+        if (this.#stopping.signal.aborted) break
         failures += 1
         this.#options.log.error({ err: error, failures }, 'the engine could not go on with a batch; it starts anew')
         if (failures > 1) await pause(backoffMs(failures, { minMs: 100, maxMs: 5000 }), this.#stopping.signal)
         await this.#reconnect()
       }
     }
+    await this.#settled().catch(() => undefined)
   }
 
-  /** One batch. False: there was nothing to do. */
+  /** One batch: collected, planned, and its commit begun. False: there was nothing to do. */
   async #cycle(): Promise<boolean> {
+    this.#busySince ??= performance.now()
+    try {
+      // Whoever was answered just now, or is just arriving, shares this batch.
+      await new Promise(setImmediate)
+      this.#next = await this.#collect()
+      const { works, rows } = this.#next
+      if (works.length === 0) return false
+      const prepared = await this.#committer.prepare(works, rows)
+      await this.#settled()
+      this.#begin(prepared)
+      if (prepared.planned === undefined || works.length < OVERLAP_MIN) await this.#settled()
+      return true
+    } catch (error) {
+      // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
+      for (const work of this.#next.works) settle(work, { status: 'deferred' })
+      throw error
+    } finally {
+      this.#next = NOTHING
+      if (this.#underWay === undefined) this.#busySince = undefined
+    }
+  }
+
+  #begin(prepared: PreparedBatch): void {
+    const collected = this.#next
+    this.#current = collected
+    this.#next = NOTHING
+    this.#busySince = performance.now()
+    this.#underWay = this.#committer
+      .commit(prepared)
+      .catch((error: unknown) => {
+        for (const work of collected.works) settle(work, { status: 'deferred' })
+        this.#failure = { error }
+      })
+      .finally(() => {
+        this.#current = NOTHING
+        this.#underWay = undefined
+        this.#busySince = undefined
+        this.#wake.ring()
+      })
+  }
+
+  /** Once no commit is under way. Throws what the last one failed with. */
+  async #settled(): Promise<void> {
+    await this.#underWay
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure !== undefined) throw failure.error
+  }
+
+  async #collect(): Promise<Collected> {
     const { batchSizeMax } = this.#options
     const held = this.#held.numbers
     // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
     const direct = this.#mailbox.take(batchSizeMax)
     const mine = direct.filter((work) => this.#held.has(work.partition))
     for (const work of direct) if (!this.#held.has(work.partition)) settle(work, { status: 'deferred' })
-    if (held.length === 0) return direct.length > 0
     // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
-    if (!this.#options.mayWrite()) {
+    if (held.length === 0 || !this.#options.mayWrite()) {
       for (const work of mine) settle(work, { status: 'deferred' })
-      return false
+      return NOTHING
     }
-    this.#busySince = performance.now()
-    try {
-      return await this.#batch(held, mine)
-    } catch (error) {
-      // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
-      for (const work of mine) settle(work, { status: 'deferred' })
-      throw error
-    } finally {
-      this.#busySince = undefined
-      this.#inHand = new Set()
-    }
-  }
-
-  async #batch(held: readonly number[], direct: readonly Work[]): Promise<boolean> {
-    const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax)
+    this.#next = { works: mine, rows: [] }
+    const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, this.#current.rows)
     const parked = await this.#takeParked()
     const logged = taken.rows.flatMap((row) =>
       row.commands.map((envelope): Work => ({ envelope, partition: row.partition, origin: { from: 'log', row: row.seq } })),
     )
     // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead.
-    const runnable = taken.more ? [] : direct
-    if (taken.more) for (const work of direct) settle(work, { status: 'deferred' })
-    const works = [...parked, ...logged, ...runnable]
-    if (works.length === 0) return false
-    this.#inHand = new Set(works.map((work) => work.envelope.id))
-    await this.#committer.commit(
-      works,
-      taken.rows.map((row) => row.seq),
-    )
-    return true
+    if (taken.more) for (const work of mine) settle(work, { status: 'deferred' })
+    return { works: [...parked, ...logged, ...(taken.more ? [] : mine)], rows: taken.rows.map((row) => row.seq) }
   }
 
   /** The commands of parked keys whose time has come, in their order; a key without any left goes on as usual. */
   async #takeParked(): Promise<Work[]> {
+    if (this.#parking.due(this.#options.now(), 1).length === 0) return []
+    // The commit under way may be about to finish them.
+    await this.#settled()
     const due: readonly ParkedAt[] = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
-    if (due.length === 0) return []
     const commands = await (await this.#connected()).parked(due, PARKED_COMMANDS_MAX)
     const left = new Set(commands.map(({ envelope }) => cellKey(envelope.service, envelope.keys[0] ?? '')))
     for (const key of due) if (!left.has(cellKey(key.service, key.key))) this.#parking.delete(key)
@@ -228,17 +280,21 @@ export class Lane implements Service {
     }
   }
 
-  async #connected(): Promise<EffectSession> {
+  #connected(): Promise<EffectSession> {
     if (this.#session !== undefined) return this.#session
-    if (this.#stopping.signal.aborted) throw new BatchAborted('lost', 'this instance is stopping')
-    this.#session = await this.#options.store.open()
-    return this.#session
+    if (this.#stopping.signal.aborted) return Promise.reject(new BatchAborted('lost', 'this instance is stopping'))
+    const opening = this.#options.store.open()
+    this.#session = opening
+    opening.catch(() => {
+      if (this.#session === opening) this.#session = undefined
+    })
+    return opening
   }
 
   async #disconnect(): Promise<void> {
     const session = this.#session
     this.#session = undefined
-    await session?.close().catch(() => undefined)
+    await session?.then((open) => open.close()).catch(() => undefined)
   }
 
   /**
