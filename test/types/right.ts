@@ -1,5 +1,16 @@
 // Programs that must compile, and types that must be just so. Compiled with everything else by `npm run types`.
-import { command, createClient, defineContract, entity, rejection, stateful, type Accepted, type Outcome, type Succeeded } from 'twofold'
+import {
+  command,
+  createClient,
+  defineContract,
+  entity,
+  rejection,
+  stateful,
+  type Accepted,
+  type Outcome,
+  type Rejected,
+  type Succeeded,
+} from 'twofold'
 import { z } from 'zod'
 import { orders } from '../../examples/shop/orders/contract.ts'
 import { orderEntity } from '../../examples/shop/orders/order.ts'
@@ -91,7 +102,14 @@ export async function calls(signal: AbortSignal | undefined): Promise<void> {
   const moved = await transfer({ from: 'a', to: 'b', amountCents: 1 })
   holds<Equals<typeof moved, Moved>>()
   const later = await transfer({ from: 'a', to: 'b', amountCents: 1 }, { respond: 'accepted' })
-  holds<Equals<typeof later, Accepted<undefined, Balance, { insufficientFunds: Balance; sameWallet: undefined }>>>()
+  type Rejections = { insufficientFunds: Balance; sameWallet: undefined }
+  holds<Equals<typeof later, Accepted<undefined, Balance, Rejections> | Rejected<Rejections>>>()
+  // A check may have said no: what is left is accepted, with what is expected of it unless the outcome is known.
+  const placed = await createClient(orders, { url: '' }).placeOrder({ customerId: 'c', lines: [] })
+  if (placed.status === 'accepted') console.log(placed.optimistic?.totalCents, await placed.outcome())
+  // No rejections in the contract: nothing to narrow here either.
+  const queued = await deposit({ walletId: 'a', amountCents: 1 }, { respond: 'accepted' })
+  holds<Equals<(typeof queued)['status'], 'accepted'>>()
   const limit = createClient(pairs, { url: '' }).limit({ id: 'a' })
   holds<Equals<Awaited<typeof limit>['status'], 'succeeded' | 'rejected'>>()
 }

@@ -15,13 +15,17 @@ export interface ClientOptions {
   readonly url: string
   /** Sent with every request, such as `authorization`. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** How often a request is tried again after a network failure, 429, 502, 503 or 504; with the same Idempotency-Key. Default 3. */
+  /**
+   * How often a request is tried again, with the same Idempotency-Key: after a network failure, and after an answer that says
+   * `retryable`, or says nothing about that and is 429, 502, 503 or 504. Default 3.
+   */
   readonly retries?: number | undefined
   /** Default: the platform's. */
   readonly fetch?: typeof fetch | undefined
 }
 
 type AnyOutcome = Outcome<unknown, Record<string, unknown>>
+type AnyAccepted = Accepted<unknown, unknown, Record<string, unknown>>
 
 const TIMEOUT_MS = 30_000
 
@@ -30,7 +34,9 @@ const WAIT_SECONDS_MAX = 30
 
 /**
  * Makes a function for every command and query of a contract.
- * @throws TwofoldError from the calls: the server's code, or UNREACHABLE, OUTCOME_TIMEOUT (names the command's id), COMMAND_DEAD.
+ * @throws TwofoldError from the calls: the server's code, or UNREACHABLE, OUTCOME_TIMEOUT (names the command's id), COMMAND_DEAD,
+ * INTERNAL for an answer that nobody can read. Before anything is sent: INVALID_INPUT for a field that the path cannot carry,
+ * INVALID_IDEMPOTENCY_KEY.
  */
 export function createClient<C extends AnyContract>(contract: C, options: ClientOptions): Client<C> {
   const caller = new Caller(options)
@@ -64,28 +70,27 @@ class Caller {
     this.#http = { fetch: given ?? fetch, retries: retries ?? 3 }
   }
 
-  async send(
-    command: AnyCommand,
-    input: Record<string, unknown>,
-    options: CallOptions,
-  ): Promise<AnyOutcome | Accepted<unknown, unknown, Record<string, unknown>>> {
+  async send(command: AnyCommand, input: Record<string, unknown>, options: CallOptions): Promise<AnyOutcome | AnyAccepted> {
     const respond = options.respond ?? command.respond
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
     const endsAt = performance.now() + timeoutMs
     const { method, path, rest } = fillRoute(command, input)
     const headers: Record<string, string> = {
-      'idempotency-key': `"${options.idempotencyKey ?? randomUUID()}"`,
+      'idempotency-key': keyHeader(options.idempotencyKey ?? randomUUID()),
       prefer: respond === 'accepted' ? 'respond-async' : `wait=${waitSeconds(timeoutMs)}`,
     }
     if (options.ifMatch !== undefined) headers['if-match'] = `"${options.ifMatch}"`
     const body = Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined
     const answer = await this.#call(method, path, { headers, body, timeoutMs, signal: options.signal })
     const commandId = answer.headers.get('twofold-command-id') ?? ''
-    if (answer.status === 202 && respond === 'accepted') {
-      return { status: 'accepted', commandId, optimistic: answer.body, outcome: (wait = {}) => this.#outcome(commandId, wait) }
+    if (answer.status === 202) {
+      if (respond === 'result') return this.#outcome(commandId, { timeoutMs, signal: options.signal }, endsAt)
+      const optimistic = command.optimistic && answer.body
+      return { status: 'accepted', commandId, optimistic, outcome: (wait = {}) => this.#outcome(commandId, wait) }
     }
-    if (answer.status === 202) return this.#outcome(commandId, { timeoutMs: endsAt - performance.now(), signal: options.signal })
-    return immediateOutcome(command, commandId, answer)
+    const outcome = immediateOutcome(command, commandId, answer)
+    if (respond === 'result' || outcome.status === 'rejected') return outcome
+    return { status: 'accepted', commandId, optimistic: undefined, outcome: () => Promise.resolve(outcome) }
   }
 
   async ask(query: AnyQuery, input: Record<string, unknown>, options: QueryOptions): Promise<unknown> {
@@ -101,8 +106,11 @@ class Caller {
   }
 
   /** Asks for the outcome until it is there or the time is over; each request waits at the server. */
-  async #outcome(commandId: string, { timeoutMs = TIMEOUT_MS, signal }: WaitOptions): Promise<AnyOutcome> {
-    const endsAt = performance.now() + timeoutMs
+  async #outcome(
+    commandId: string,
+    { timeoutMs = TIMEOUT_MS, signal }: WaitOptions,
+    endsAt = performance.now() + timeoutMs,
+  ): Promise<AnyOutcome> {
     while (performance.now() < endsAt) {
       const leftMs = endsAt - performance.now()
       const path = `/commands/${commandId}?wait=${waitSeconds(leftMs)}`
@@ -116,7 +124,7 @@ class Caller {
     }
     throw new TwofoldError(
       'OUTCOME_TIMEOUT',
-      `command ${commandId} has no outcome after ${Math.round(timeoutMs)} ms; it goes on, ask GET /commands/${commandId}`,
+      `command ${commandId} has no outcome after ${timeoutMs} ms; it goes on, ask GET /commands/${commandId}`,
       { commandId },
     )
   }
@@ -166,14 +174,24 @@ function immediateOutcome(command: AnyCommand, commandId: string, answer: Answer
   const consistencyToken = answer.headers.get('twofold-consistency-token')
   const token = consistencyToken === null ? {} : { consistencyToken }
   if (answer.status === 200 || answer.status === 204) {
-    const version = Number(answer.headers.get('etag')?.replaceAll('"', '') ?? 0)
-    return { status: 'succeeded', reply: answer.body, version, commandId, ...token }
+    // What stands between may make the tag weak, or append how it compressed the body.
+    const [, version] = /^(?:W\/)?"(\d+)/.exec(answer.headers.get('etag') ?? '') ?? []
+    return { status: 'succeeded', reply: answer.body, version: Number(version ?? 0), commandId, ...token }
   }
   const problem = answer.body as { readonly code?: string; readonly data?: unknown } | undefined
-  if (problem?.code !== undefined && problem.code in command.rejections) {
+  if (problem?.code !== undefined && Object.hasOwn(command.rejections, problem.code)) {
     return { status: 'rejected', code: problem.code, data: problem.data, commandId, ...token }
   }
   throw errorOf(answer)
+}
+
+/** A string of structured fields (RFC 8941 §3.3.3), as far as the server takes it for a key. */
+function keyHeader(key: string): string {
+  if (/^[\x21-\x7e]{1,255}$/.test(key)) return `"${key.replaceAll(/["\\]/g, '\\$&')}"`
+  throw new TwofoldError(
+    'INVALID_IDEMPOTENCY_KEY',
+    `an Idempotency-Key is 1 to 255 visible ASCII characters; given was ${JSON.stringify(key.slice(0, 300))}`,
+  )
 }
 
 function waitSeconds(leftMs: number): number {

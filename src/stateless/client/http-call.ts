@@ -25,22 +25,31 @@ export interface HttpOptions {
 }
 
 const RETRY = { minMs: 50, maxMs: 2000 }
+
+/** A server may ask for longer; whoever calls waits for no more than this. */
+const RETRY_AFTER_MS_MAX = 10_000
+
+/** Passing troubles, unless the problem document says otherwise: a contract may give a rejection any status from 400 to 499. */
 const TRIED_AGAIN = new Set([429, 502, 503, 504])
 
-/** @throws TwofoldError UNREACHABLE when no server answered; the signal's reason when it was aborted. */
+/**
+ * @throws TwofoldError UNREACHABLE when no server answered, INTERNAL when what it answered is not the JSON it is said to be; the
+ * signal's reason when it was aborted.
+ */
 export async function httpCall(request: HttpRequest, options: HttpOptions): Promise<Answer> {
   for (let attempt = 1; ; attempt += 1) {
     const answer = await once(request, options.fetch).catch((error: unknown) => {
       request.signal.throwIfAborted()
+      if (error instanceof TwofoldError) throw error
       if (attempt <= options.retries) return undefined
       const reason = error instanceof Error ? causeOf(error) : String(error)
       throw new TwofoldError('UNREACHABLE', `${request.method} ${request.url} got no answer after ${attempt} tries (${reason})`, {
         cause: error,
       })
     })
-    if (answer !== undefined && (!TRIED_AGAIN.has(answer.status) || attempt > options.retries)) return answer
-    const asked = Number(answer?.headers.get('retry-after') ?? 0) * 1000
-    await pause(Math.max(Number.isFinite(asked) ? Math.min(asked, 10_000) : 0, backoffMs(attempt, RETRY)), request.signal)
+    if (answer !== undefined && (attempt > options.retries || !isRetryable(answer))) return answer
+    const askedMs = (answer ? (retryAfterSeconds(answer.headers) ?? 0) : 0) * 1000
+    await pause(Math.max(Math.min(askedMs, RETRY_AFTER_MS_MAX), backoffMs(attempt, RETRY)), request.signal)
     request.signal.throwIfAborted()
   }
 }
@@ -54,21 +63,45 @@ export function errorOf(answer: Answer): TwofoldError {
     commandId?: string
     errors?: TwofoldError['faults']
   }
-  const code: ErrorCode = problem.code !== undefined && problem.code in errorAdvice ? (problem.code as ErrorCode) : 'INTERNAL'
-  const retryAfter = answer.headers.get('retry-after')
+  const code: ErrorCode = problem.code !== undefined && Object.hasOwn(errorAdvice, problem.code) ? (problem.code as ErrorCode) : 'INTERNAL'
   return new TwofoldError(code, problem.detail ?? problem.title ?? `the server answered ${answer.status}`, {
     problem: answer.body,
     commandId: problem.commandId ?? answer.headers.get('twofold-command-id') ?? undefined,
     faults: problem.errors,
-    retryAfterSeconds: retryAfter === null ? undefined : Number(retryAfter),
+    retryAfterSeconds: retryAfterSeconds(answer.headers),
   })
 }
 
-async function once({ method, url, headers, body, signal }: HttpRequest, send: typeof fetch): Promise<Answer> {
+function isRetryable({ status, body }: Answer): boolean {
+  if (status < 400) return false
+  const { retryable } = (body ?? {}) as { readonly retryable?: unknown }
+  return typeof retryable === 'boolean' ? retryable : TRIED_AGAIN.has(status)
+}
+
+/** Retry-After is a number of seconds or a date (RFC 9110 §10.2.3); undefined where it is neither. */
+function retryAfterSeconds(headers: Headers): number | undefined {
+  const text = headers.get('retry-after') ?? ''
+  if (/^\d+$/.test(text)) return Number(text)
+  const seconds = Math.ceil((Date.parse(text) - Date.now()) / 1000)
+  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds)
+}
+
+async function once(request: HttpRequest, send: typeof fetch): Promise<Answer> {
+  const { method, url, headers, body, signal } = request
   const response = await send(url, { method, headers, body: body ?? null, signal })
-  const text = await response.text()
-  const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '')
-  return { status: response.status, headers: response.headers, body: text !== '' && isJson ? JSON.parse(text) : undefined }
+  return { status: response.status, headers: response.headers, body: bodyOf(await response.text(), response, request) }
+}
+
+function bodyOf(text: string, { ok, status, headers }: Response, { method, url }: HttpRequest): unknown {
+  if (text === '' || !/[/+]json\b/.test(headers.get('content-type') ?? '')) return undefined
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    // A failure is told by its status; the body of a success is what was asked for.
+    if (!ok) return undefined
+    const commandId = headers.get('twofold-command-id') ?? undefined
+    throw new TwofoldError('INTERNAL', `${method} ${url} was answered ${status} with a body that is not JSON`, { cause, commandId })
+  }
 }
 
 /** fetch says only "fetch failed"; what failed is in the cause. */
