@@ -15,7 +15,7 @@ export interface Accepted<Optimistic, Reply, Rejections> {
   readonly optimistic: Optimistic | undefined
   /**
    * Waits for the final word, 30 seconds unless told otherwise.
-   * @throws TwofoldError OUTCOME_TIMEOUT, COMMAND_DEAD, UNREACHABLE
+   * @throws TwofoldError OUTCOME_TIMEOUT, COMMAND_DEAD, PRECONDITION_FAILED, UNREACHABLE
    */
   readonly outcome: (options?: WaitOptions) => Promise<Outcome<Reply, Rejections>>
 }

@@ -163,3 +163,23 @@ test('a timeout names the time that was given', async () => {
     message: 'command c1 has no outcome after 20 ms; it goes on, ask GET /commands/c1',
   })
 })
+
+test('a version that is not the one demanded is thrown, at once and later', async () => {
+  await using gateway = await walletsClient()
+  const { client, ports } = gateway
+  const deposit = { walletId: 'a', amountCents: 5 }
+  const failed = { status: 'rejected', code: 'PRECONDITION_FAILED' } as const
+  const queued = await client.deposit(deposit, { respond: 'accepted', ifMatch: 2 })
+  ports.finish(queued.commandId, failed)
+  await expect(queued.outcome()).rejects.toMatchObject({ code: 'PRECONDITION_FAILED', commandId: queued.commandId })
+  ports.onAppended = ({ id }) => ports.finish(id, failed)
+  await expect(client.deposit(deposit, { ifMatch: 2 })).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' })
+})
+
+test('a call whose first try is still running waits for its outcome', async () => {
+  const running = json(409, { code: 'IDEMPOTENCY_KEY_IN_USE', retryable: true }, { 'twofold-command-id': 'c1' })
+  const finished = json(200, { status: 'succeeded', reply: { count: 1 }, version: 4 })
+  const outcome = await answered(running, running, running, running, finished).stock(shelf)
+  expect(outcome).toEqual({ status: 'succeeded', reply: { count: 1 }, version: 4, commandId: 'c1' })
+  expect(requests.at(-1)?.url).toMatch(/^http:\/\/shelves\.test\/commands\/c1\?wait=/)
+})

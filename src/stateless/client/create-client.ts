@@ -7,7 +7,7 @@ import type { AnyQuery } from '../../contract/query.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Accepted, CallOptions, Client, QueryOptions, WaitOptions } from './calls.ts'
 import { fillRoute } from './fill-route.ts'
-import { errorOf, httpCall, type Answer, type HttpOptions } from './http-call.ts'
+import { errorOf, httpCall, isErrorCode, type Answer, type HttpOptions } from './http-call.ts'
 
 /** Where the service is, and how it is called. */
 export interface ClientOptions {
@@ -83,8 +83,8 @@ class Caller {
     const body = Object.keys(rest).length > 0 ? JSON.stringify(rest) : undefined
     const answer = await this.#call(method, path, { headers, body, timeoutMs, signal: options.signal })
     const commandId = answer.headers.get('twofold-command-id') ?? ''
+    if (respond === 'result' && isRunning(answer)) return this.#outcome(commandId, { timeoutMs, signal: options.signal }, endsAt)
     if (answer.status === 202) {
-      if (respond === 'result') return this.#outcome(commandId, { timeoutMs, signal: options.signal }, endsAt)
       const optimistic = command.optimistic && answer.body
       return { status: 'accepted', commandId, optimistic, outcome: (wait = {}) => this.#outcome(commandId, wait) }
     }
@@ -157,11 +157,21 @@ interface StatusDocument {
   readonly consistencyToken?: string
 }
 
+/** Also where the key is in use: an earlier try of this very request got there, and only its answer was lost. */
+function isRunning({ status, body }: Answer): boolean {
+  return status === 202 || (status === 409 && (body as { readonly code?: string } | undefined)?.code === 'IDEMPOTENCY_KEY_IN_USE')
+}
+
 function finalOutcome(commandId: string, document: StatusDocument): AnyOutcome | undefined {
   const { status, reply, rejection, version, consistencyToken } = document
   const token = consistencyToken === undefined ? {} : { consistencyToken }
   if (status === 'succeeded') return { status, reply, version: version ?? 0, commandId, ...token }
-  if (status === 'rejected') return { status, code: rejection?.code ?? '', data: rejection?.data, commandId, ...token }
+  const code = rejection?.code ?? ''
+  if (status === 'rejected' && isErrorCode(code)) {
+    const message = `command ${commandId} has changed nothing: ${code.toLowerCase().replaceAll('_', ' ')}`
+    throw new TwofoldError(code, message, { commandId, problem: document })
+  }
+  if (status === 'rejected') return { status, code, data: rejection?.data, commandId, ...token }
   if (status === 'dead')
     throw new TwofoldError('COMMAND_DEAD', `command ${commandId} has failed for good; an operator decides what becomes of it`, {
       commandId,

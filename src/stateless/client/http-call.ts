@@ -54,6 +54,11 @@ export async function httpCall(request: HttpRequest, options: HttpOptions): Prom
   }
 }
 
+/** Whether this is the code of an error, and not of a rejection. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorAdvice, code)
+}
+
 /** The error that a problem document (RFC 9457) stands for. */
 export function errorOf(answer: Answer): TwofoldError {
   const problem = (answer.body ?? {}) as {
@@ -63,7 +68,7 @@ export function errorOf(answer: Answer): TwofoldError {
     commandId?: string
     errors?: TwofoldError['faults']
   }
-  const code: ErrorCode = problem.code !== undefined && Object.hasOwn(errorAdvice, problem.code) ? (problem.code as ErrorCode) : 'INTERNAL'
+  const code = problem.code !== undefined && isErrorCode(problem.code) ? problem.code : 'INTERNAL'
   return new TwofoldError(code, problem.detail ?? problem.title ?? `the server answered ${answer.status}`, {
     problem: answer.body,
     commandId: problem.commandId ?? answer.headers.get('twofold-command-id') ?? undefined,
