@@ -2,6 +2,7 @@
 // Usage: node scripts/ci/test-report.ts REPORT                  prints "PASSED FAILED", a file that could not be loaded counts as failed
 //        node scripts/ci/test-report.ts REPORT --ran PATTERN    exit code 1 unless a test of a file that matches has run and all of them passed
 import { readFileSync } from 'node:fs'
+import { relative } from 'node:path'
 import { parseArgs } from 'node:util'
 
 interface Report {
@@ -26,7 +27,9 @@ if (values.ran === undefined) {
   process.stdout.write(`${report.numPassedTests} ${report.numFailedTests + unloaded.length}\n`)
 } else {
   const pattern = new RegExp(values.ran)
-  const tests = report.testResults.filter((file) => pattern.test(file.name)).flatMap((file) => file.assertionResults)
+  const tests = report.testResults
+    .filter((file) => pattern.test(relative(process.cwd(), file.name)))
+    .flatMap((file) => file.assertionResults)
   for (const { title, status, duration } of tests) process.stdout.write(`${status}: ${title} (${Math.round(duration ?? 0)} ms)\n`)
   if (tests.length === 0) process.stdout.write(`no test ran whose file matches ${values.ran}\n`)
   if (tests.length === 0 || tests.some((test) => test.status !== 'passed')) process.exitCode = 1

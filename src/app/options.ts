@@ -11,6 +11,9 @@ export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' |
 
 const LOG_LEVELS: readonly LogLevel[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
+const LEASE_MS_MIN = 500
+const LEASE_MS_MAX = 600_000
+
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
 export interface StartOptions {
   /** Which parts of the app run here. Default: all. */
@@ -64,39 +67,40 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...(resolved.roles.length === 0 ? [`roles is empty; allowed are ${ROLES.join(', ')}`] : []),
     ...(LOG_LEVELS.includes(resolved.logLevel) ? [] : [`log level '${resolved.logLevel}' is not one of ${LOG_LEVELS.join(', ')}`]),
     ...outside('port', resolved.port ?? 0, 0, 65_535),
-    ...outside('leaseMs', resolved.leaseMs, 500, 600_000),
+    ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
     ...outside('partitionCount', resolved.partitionCount, 1, 4096),
   ]
   if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))
   return resolved
 }
 
-/** The settings that the environment has. @throws TwofoldError INVALID_ENVIRONMENT */
+/** The settings that the environment has; an empty variable counts as unset. @throws TwofoldError INVALID_ENVIRONMENT with one sentence per fault */
 export function optionsFromEnvironment(environment: Readonly<Record<string, string | undefined>>): StartOptions {
-  const port = environment['PORT']
-  if (port !== undefined && !/^\d{1,5}$/.test(port)) {
-    throw new TwofoldError('INVALID_ENVIRONMENT', `PORT is '${port}'; it must be a number from 0 to 65535`)
+  const faults: string[] = []
+  const text = (name: string): string | undefined => (environment[name]?.trim() === '' ? undefined : environment[name])
+  const number = (name: string, min: number, max: number, what: string): number | undefined => {
+    const given = text(name)
+    if (given === undefined) return undefined
+    if (!/^\d{1,6}$/.test(given) || Number(given) < min || Number(given) > max)
+      faults.push(`${name} is '${given}'; it must be ${what} from ${min} to ${max}`)
+    return Number(given)
   }
-  const lease = environment['TWOFOLD_LEASE_MS']
-  if (lease !== undefined && !/^\d{1,6}$/.test(lease)) {
-    throw new TwofoldError('INVALID_ENVIRONMENT', `TWOFOLD_LEASE_MS is '${lease}'; it must be a number of milliseconds from 500 to 600000`)
+  const options = {
+    url: text('DATABASE_URL'),
+    dataDir: text('TWOFOLD_DATA_DIR'),
+    host: text('HOST'),
+    port: number('PORT', 0, 65_535, 'a number'),
+    logLevel: text('LOG_LEVEL') as LogLevel | undefined,
+    leaseMs: number('TWOFOLD_LEASE_MS', LEASE_MS_MIN, LEASE_MS_MAX, 'a number of milliseconds'),
   }
-  return {
-    url: nonEmpty(environment['DATABASE_URL']),
-    dataDir: nonEmpty(environment['TWOFOLD_DATA_DIR']),
-    host: nonEmpty(environment['HOST']),
-    port: port === undefined ? undefined : Number(port),
-    logLevel: nonEmpty(environment['LOG_LEVEL']) as LogLevel | undefined,
-    leaseMs: lease === undefined ? undefined : Number(lease),
-  }
+  if (options.logLevel !== undefined && !LOG_LEVELS.includes(options.logLevel))
+    faults.push(`LOG_LEVEL is '${options.logLevel}'; it must be one of ${LOG_LEVELS.join(', ')}`)
+  if (faults.length > 0) throw new TwofoldError('INVALID_ENVIRONMENT', faults.join('; '))
+  return options
 }
 
 function outside(name: string, value: number, min: number, max: number): string[] {
   return Number.isInteger(value) && value >= min && value <= max
     ? []
     : [`${name} is ${value}; it must be a whole number from ${min} to ${max}`]
-}
-
-function nonEmpty(value: string | undefined): string | undefined {
-  return value === undefined || value.trim() === '' ? undefined : value
 }

@@ -6,10 +6,14 @@ import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
 import { gatewayServerOptions, refuseExpectations } from '../stateless/gateway/server-options.ts'
 import { startBackend, type Backend } from './backend.ts'
 import { openDatabaseSource } from './database-source.ts'
+import { watchConnections, type Connections } from './connections.ts'
 import type { App } from './define-app.ts'
 import { addHealthRoutes } from './health.ts'
 import { listen } from './listen.ts'
 import { resolveOptions, type ResolvedOptions, type Role, type StartOptions } from './options.ts'
+
+/** How long requests in hand may take once the app is asked to stop. */
+const CLOSE_MS_MAX = 1000
 
 /** An app that runs. Disposing stops it. */
 export interface RunningApp {
@@ -40,6 +44,7 @@ export async function start(app: App, options: StartOptions & { progress?: (line
   const stopping = new AbortController()
   // Fastify's own remarks (that it listens, on which address) say less than ours.
   const server = newServer(log.child({}, { level: resolved.logLevel === 'info' ? 'warn' : resolved.logLevel }))
+  const connections = watchConnections(server.server)
   const source = await openDatabaseSource(resolved, options.progress ?? (() => undefined))
   const undo: (() => Promise<void>)[] = [() => source.stop()]
   try {
@@ -49,7 +54,7 @@ export async function start(app: App, options: StartOptions & { progress?: (line
     addHealthRoutes(server, () => (stopping.signal.aborted ? 'stopping' : ready ? undefined : 'starting'))
     await addGateway(server, app, resolved, backend, stopping.signal)
     const { url, moved } = await listen(server, resolved.host, resolved.port)
-    undo.push(() => closeServer(server))
+    undo.push(() => closeServer(server, connections))
     ready = true
     log.info({ url, roles: resolved.roles }, 'started')
     let stopped: Promise<void> | undefined
@@ -100,10 +105,12 @@ async function addGateway(
   )
 }
 
-/** Requests in hand get two seconds; connections that are still open then are cut. */
-async function closeServer(server: FastifyInstance): Promise<void> {
-  const overdue = setTimeout(() => server.server.closeAllConnections(), 2000)
-  await server.close().finally(() => clearTimeout(overdue))
+/** Requests in hand get a second; connections without one, and those that are still open then, are cut. */
+async function closeServer(server: FastifyInstance, connections: Connections): Promise<void> {
+  const overdue = setTimeout(() => server.server.closeAllConnections(), CLOSE_MS_MAX)
+  const closed = server.close()
+  connections.cutIdle()
+  await closed.finally(() => clearTimeout(overdue))
 }
 
 /** In reverse order, all of them, then the first failure. */

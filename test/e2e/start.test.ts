@@ -1,5 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,6 +24,13 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
+async function connected(url: string): Promise<Socket> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  await once(socket, 'connect')
+  socket.on('error', () => undefined)
+  return socket
+}
+
 function shop(environment: Record<string, string>): Program {
   const program = startProgram('examples/shop/main.ts', { LOG_LEVEL: 'error', MAIL_FILE: join(folder, 'mails'), ...environment })
   programs.push(program)
@@ -42,6 +49,9 @@ test('the embedded database keeps everything from one start to the next, and Ctr
   const deposits = `${await addressOf(first)}/wallets/w/deposits`
   const request = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"amountCents":5}' }
   expect((await fetch(deposits, request)).status).toBe(200)
+  // A browser opens connections in advance; another client never finishes its request.
+  const unused = [await connected(deposits), await connected(deposits)]
+  unused[1]?.write('POST /wallets/w/deposits HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{"am')
   const stoppedAt = performance.now()
   expect(await first.end('SIGINT')).toBe(0)
   expect(performance.now() - stoppedAt).toBeLessThan(2000)
@@ -50,6 +60,26 @@ test('the embedded database keeps everything from one start to the next, and Ctr
   const address = await addressOf(second)
   expect(await (await fetch(`${address}/wallets/w`)).json()).toEqual({ balanceCents: 5 })
   expect((await fetch(`${address}/readyz`)).status).toBe(200)
+})
+
+test('a signal calls off a start that does not get on', { timeout: 30_000 }, async () => {
+  const silent = createServer().listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const program = shop({ PORT: '0', DATABASE_URL: `postgres://postgres@127.0.0.1:${port}/nowhere` })
+  await once(silent, 'connection')
+  const askedAt = performance.now()
+  expect([await program.end('SIGINT'), program.output()]).toEqual([130, expect.stringContaining('is stopping before it has started')])
+  expect(performance.now() - askedAt).toBeLessThan(3000)
+  silent.close()
+})
+
+test('a reader of its output that is gone does not keep it from stopping cleanly', async () => {
+  const program = shop({ PORT: '0', DATABASE_URL: database.url })
+  await addressOf(program)
+  program.child.stdout?.destroy()
+  program.child.stderr?.destroy()
+  expect(await program.end('SIGINT')).toBe(0)
 })
 
 test('the three curl lines it prints work when pasted', async () => {
@@ -102,8 +132,9 @@ test('what stands in the way of a start is one sentence and exit code 1', { time
     fails({ DATABASE_URL: missing.href }),
     fails({ DATABASE_URL: 'mysql://somewhere' }),
     fails({ DATABASE_URL: '', TWOFOLD_DATA_DIR: file }),
-    fails({ DATABASE_URL: database.url, PORT: 'many' }),
+    fails({ DATABASE_URL: database.url, PORT: 'many', TWOFOLD_LEASE_MS: '3', LOG_LEVEL: 'loud', HOST: '' }),
   ])
+  expect(answers.at(-1)).toMatch(/PORT is 'many'.*; TWOFOLD_LEASE_MS is '3'.*; LOG_LEVEL is 'loud'/)
   expect(answers.map((answer) => answer.split('\n').length)).toEqual([1, 1, 1, 1, 1])
   expect(answers.join('\n')).not.toContain('secret-and-wrong')
   const codes = ['DATABASE_FORBIDDEN', 'DATABASE_FORBIDDEN', 'INVALID_ENVIRONMENT', 'DATA_FOLDER_UNUSABLE', 'INVALID_ENVIRONMENT']
