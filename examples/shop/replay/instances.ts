@@ -20,6 +20,21 @@ export interface Answer {
 const TRIED_AGAIN = new Set([429, 500, 502, 503, 504])
 const SILENCE_MS = 30_000
 
+/** Failures after which the same request may reach an instance. Anything else, such as an answer that is not HTTP, fails the same way again. */
+const NO_ANSWER = new Set([
+  'EADDRNOTAVAIL',
+  'EAI_AGAIN',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ETIMEDOUT',
+])
+
 export class Instances {
   readonly #urls: readonly string[]
   readonly #patienceMs: number
@@ -34,12 +49,13 @@ export class Instances {
     this.#patienceMs = patienceMs
   }
 
-  /** @throws Error when no instance has answered for as long as the patience lasts. */
+  /** @throws Error when no instance has answered for as long as the patience lasts, and at once for what is no matter of patience. */
   async request(path: string, request: Request = {}): Promise<Answer> {
     const endsAt = performance.now() + this.#patienceMs
     for (let attempt = 1; ; attempt += 1) {
       const url = this.#urls[(this.#turn += 1) % this.#urls.length] ?? ''
       const answer = await this.#once(url + path, request).catch((error: unknown) => {
+        if (!NO_ANSWER.has((error as NodeJS.ErrnoException).code ?? '')) throw error
         if (performance.now() > endsAt) throw new Error(`no instance of the shop answers (${this.#urls.join(', ')})`, { cause: error })
         return undefined
       })
@@ -52,15 +68,27 @@ export class Instances {
     const secure = url.startsWith('https:')
     return new Promise((resolve, reject) => {
       const options = { method, headers, agent: secure ? this.#https : this.#http, timeout: SILENCE_MS }
-      const outgoing = (secure ? requestHttps : requestHttp)(url, options, (incoming) => void answerOf(incoming).then(resolve, reject))
+      const outgoing = (secure ? requestHttps : requestHttp)(url, options, (incoming) => void answerOf(url, incoming).then(resolve, reject))
       outgoing.on('error', reject)
-      outgoing.on('timeout', () => outgoing.destroy(new Error(`${url} did not answer within ${SILENCE_MS} ms`)))
+      const silence = `${url} did not answer within ${SILENCE_MS} ms`
+      outgoing.on('timeout', () => outgoing.destroy(Object.assign(new Error(silence), { code: 'ETIMEDOUT' })))
       outgoing.end(body)
     })
   }
 }
 
-async function answerOf(incoming: IncomingMessage): Promise<Answer> {
-  const json = await text(incoming)
-  return { status: incoming.statusCode ?? 0, headers: incoming.headers, body: json === '' ? {} : (JSON.parse(json) as Answer['body']) }
+async function answerOf(url: string, incoming: IncomingMessage): Promise<Answer> {
+  const status = incoming.statusCode ?? 0
+  const body = jsonOf(await text(incoming))
+  // A proxy says "not now" in HTML: what is not JSON matters only where the answer counts.
+  if (body === undefined && !TRIED_AGAIN.has(status)) throw new Error(`${url} answered ${status} without JSON: it is no shop`)
+  return { status, headers: incoming.headers, body: body ?? {} }
+}
+
+function jsonOf(body: string): Answer['body'] | undefined {
+  try {
+    return body === '' ? {} : (JSON.parse(body) as Answer['body'])
+  } catch {
+    return undefined
+  }
 }

@@ -17,7 +17,8 @@ try {
   process.exitCode = (await replay(options)) ? 0 : 1
 } catch (error) {
   process.stderr.write(`replay: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exitCode = 1
+  // At once: orders that are under way may go on for a minute, and nobody looks at what becomes of them.
+  process.exit(1)
 }
 
 async function replay(given: ReplayOptions): Promise<boolean> {

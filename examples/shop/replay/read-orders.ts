@@ -47,8 +47,9 @@ export function groupOrders(items: readonly Readonly<Record<string, string>>[], 
     order.push({ sellerId: item['seller_id'] ?? '', productId: item['product_id'] ?? '', quantity: 1, priceCents })
     lines.set(orderId, order)
   }
-  // The file does not say who bought; a name made of the order is as good and the same at every replay.
-  return [...lines].map(([orderId, order]) => ({ orderId, customerId: `customer-${orderId.slice(0, 8)}`, lines: order }))
+  // The file does not say who bought; a name made of the order is as good and the same at every replay. Half of a
+  // surrogate pair would be no text.
+  return [...lines].map(([orderId, order]) => ({ orderId, customerId: `customer-${orderId.slice(0, 8).toWellFormed()}`, lines: order }))
 }
 
 /** `58.9` → 5890, without going through a binary fraction. Undefined for anything that is not a price with at most two decimals. */

@@ -37,6 +37,11 @@ test('the items of an order become its lines', () => {
   ])
 })
 
+test('a customer is called after the order, in characters that are whole', () => {
+  const [order] = groupOrders([{ ...item, order_id: '1234567😀' }], 'f')
+  expect(order?.customerId).toBe('customer-1234567\ufffd')
+})
+
 test('a broken item is named with its place', () => {
   expect(() => groupOrders([item, { ...item, price: 'free' }], 'f.csv')).toThrow("f.csv, item 2: 'free' is not a price")
   expect(() => groupOrders([{ ...item, seller_id: '' }], 'f.csv')).toThrow('f.csv, item 1: seller_id missing')

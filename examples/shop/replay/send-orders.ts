@@ -1,4 +1,5 @@
 // Sends orders, follows each to its outcome, and looks at the end whether the shop has what it says it has.
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { eachAtOnce } from './at-once.ts'
 import type { Instances } from './instances.ts'
@@ -71,7 +72,7 @@ export async function checkPlaced(shop: Instances, sent: Sent, concurrency: numb
 async function sendOne(shop: Instances, order: ReplayedOrder, dueAt: number, sent: Sent, outcomeMs: number): Promise<void> {
   sent.sent += 1
   // The key is the same at every instance, every retry and every replay: however often this is sent, it is one order.
-  const headers = { 'content-type': 'application/json', 'idempotency-key': `"replay-${order.orderId}"` }
+  const headers = { 'content-type': 'application/json', 'idempotency-key': keyOf(order) }
   const answer = await shop.request('/orders', { method: 'POST', headers, body: JSON.stringify(order) })
   if (answer.status !== 202) {
     sent.refused.push(`${order.orderId}: ${answer.status} ${JSON.stringify(answer.body)}`)
@@ -93,6 +94,11 @@ async function sendOne(shop: Instances, order: ReplayedOrder, dueAt: number, sen
   else sent.rejected += 1
   if (alreadyPlaced) sent.alreadyPlaced += 1
   if (alreadyPlaced || outcome['status'] === 'succeeded') sent.placed.push(order)
+}
+
+/** A hash of the id: a header has no room for every id, and takes neither quotes nor letters beyond ASCII. */
+function keyOf({ orderId }: ReplayedOrder): string {
+  return `"replay-${createHash('sha256').update(orderId).digest('hex')}"`
 }
 
 async function outcomeOf(
