@@ -29,6 +29,6 @@ export async function gateway(server: FastifyInstance, { app, ...options }: Gate
     await backend.stop()
     await source.stop()
   })
-  const openapi = (): object => openapiDocument({ title: app.name, version: '1', contracts: app.contracts })
+  const openapi = (): object => openapiDocument({ title: app.name, version: '1', contracts: app.contracts, prefix: server.prefix })
   await server.register(gatewayPlugin({ contracts: app.contracts, sides: app.stateless, ports: backend.ports, openapi }))
 }

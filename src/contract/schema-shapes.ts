@@ -36,7 +36,7 @@ export function shapesOf(schema: JsonSchema, root: JsonSchema, open: readonly st
   const { $ref, allOf, anyOf, oneOf } = schema
   if ($ref !== undefined) {
     if (open.includes($ref)) return []
-    shapes = both(shapes, shapesOf(resolve($ref, root), root, [...open, $ref]))
+    shapes = both(shapes, shapesOf(resolveReference($ref, root), root, [...open, $ref]))
   }
   for (const part of allOf ?? []) shapes = both(shapes, shapesOf(part, root, open))
   for (const union of [anyOf, oneOf]) {
@@ -99,7 +99,8 @@ function mergeLists(a: ListShape, b: ListShape): ListShape {
   }
 }
 
-function resolve(reference: string, root: JsonSchema): JsonSchema {
+/** What a `$ref` points at. @throws TypeError where `root` does not hold it. */
+export function resolveReference(reference: string, root: JsonSchema): JsonSchema {
   if (reference === '#') return root
   let at: unknown = root
   for (const part of reference.replace(/^#\//, '').split('/')) {

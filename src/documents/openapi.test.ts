@@ -50,28 +50,152 @@ const boxes = defineContract('boxes', {
   },
 })
 
+const box = z.object({ boxId: z.string(), weight: z.int().optional() })
+const returned = z.discriminatedUnion('why', [
+  z.object({ returnId: z.string(), why: z.literal('broken'), what: z.string() }),
+  z.object({ returnId: z.string(), why: z.literal('late'), days: z.int() }),
+])
+const item = z.object({ itemId: z.string(), size: z.enum(['s', 'l']).meta({ id: 'Size' }) }).meta({ id: 'Item' })
+
+const returns = defineContract('returns', {
+  commands: {
+    open: command({
+      route: 'POST /returns',
+      input: returned,
+      key: (given) => given.returnId,
+      rejections: {
+        unknown: rejection(undefined, { status: 400 }),
+        tooHeavy: rejection(z.object({ grams: z.int() }), { status: 413 }),
+        strange: rejection(undefined, { status: 415 }),
+        unreadable: rejection(undefined, { status: 422 }),
+        tooLate: rejection(z.object({ days: z.int() }), { status: 422 }),
+        again: rejection(),
+      },
+    }),
+    amend: command({ route: 'PATCH /returns/:returnId/:why', input: returned, key: (given) => given.returnId }),
+    put: command({ route: 'PUT /items/:itemId', input: item, key: (given) => given.itemId, ifMatch: 'required', idempotency: 'required' }),
+    forget: command({ route: 'DELETE /items/:id', input: z.object({ id: z.string() }), key: (given) => given.id }),
+    repeat: command({ route: 'POST /commands/:commandId', input: z.object({ commandId: z.string() }), key: (given) => given.commandId }),
+    note: command({
+      input: z.union([z.object({ text: z.string() }), z.object({ nothing: z.boolean().optional() })]),
+      key: () => 'a',
+    }),
+    tag: command({ route: 'POST /tags/:tag', input: z.looseObject({ tag: z.string() }), key: (given) => given.tag }),
+  },
+  queries: {
+    look: query({
+      route: 'GET /items/:thing',
+      input: z.union([
+        z.object({ thing: z.string(), sizes: z.array(z.enum(['s', 'l']).meta({ id: 'Size2' })) }),
+        z.object({ thing: z.string(), sizes: z.array(z.string()), limit: z.int() }),
+      ]),
+      output: box,
+    }),
+  },
+})
+
+interface Operation {
+  readonly operationId: string
+  readonly parameters: readonly { readonly in: string; readonly name: string; readonly required: boolean; readonly schema: object }[]
+  readonly requestBody?: { readonly required: boolean }
+  readonly responses: Readonly<Record<string, { readonly description: string }>>
+}
 interface Document {
-  readonly paths: Record<
-    string,
-    Record<
-      string,
-      { readonly operationId: string; readonly parameters: object[]; readonly requestBody?: object; readonly responses: object }
-    >
-  >
+  readonly servers?: unknown
+  readonly paths: Record<string, Record<string, Operation>>
   readonly components: { readonly schemas: Record<string, object> }
 }
-const document = openapiDocument({ title: 'things', version: '1', contracts: [shelves, boxes] }) as Document
+const contracts = [shelves, boxes, returns]
+const document = openapiDocument({ title: 'things', version: '1', contracts }) as Document
 
 test('an independent validator finds nothing wrong, for two schema libraries', async () => {
   expect(await new Validator().validate(structuredClone(document) as never)).toMatchObject({ valid: true })
 })
 
 test('every route of the contracts is there, under its own operation id', () => {
-  const parts = [shelves, boxes].flatMap((contract) => [...Object.values(contract.commands), ...Object.values(contract.queries)])
+  const parts = contracts.flatMap((contract) => [...Object.values(contract.commands), ...Object.values(contract.queries)])
   for (const part of parts) {
     const { method, path } = routeOf(part)
-    expect(document.paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]?.operationId).toBe(`${part.service}.${part.name}`)
+    const shape = path.replaceAll(/:\w+/g, '{}')
+    const found = Object.entries(document.paths).filter(([template]) => template.replaceAll(/{\w+}/g, '{}') === shape)
+    expect(found, 'paths that differ only in the names of their parameters are one').toHaveLength(1)
+    expect(found[0]?.[1][method.toLowerCase()]?.operationId).toBe(`${part.service}.${part.name}`)
   }
+})
+
+test('operations of one path call its parameters by one name', () => {
+  expect(Object.keys(document.paths['/items/{itemId}'] ?? {})).toEqual(['put', 'delete', 'get'])
+  for (const [template, operations] of Object.entries(document.paths)) {
+    const names = [...template.matchAll(/{(\w+)}/g)].map((match) => match[1])
+    for (const { parameters } of Object.values(operations))
+      expect(parameters.filter((each) => each.in === 'path').map(({ name }) => name)).toEqual(names)
+  }
+  expect(document.paths['/items/{itemId}']?.['delete']?.parameters[0]).toEqual({
+    in: 'path',
+    name: 'itemId',
+    required: true,
+    schema: { type: 'string' },
+    description: 'The field `id` of the input.',
+  })
+})
+
+test('a command whose input is a union, or given by reference, has a body', () => {
+  const open = document.paths['/returns']?.['post']
+  expect(open?.requestBody?.required).toBe(true)
+  expect(Object.keys(open?.responses ?? {})).toEqual(expect.arrayContaining(['413', '415']))
+  expect(document.components.schemas['returns.open.input']).toMatchObject({
+    unevaluatedProperties: false,
+    oneOf: [{ required: ['returnId', 'why', 'what'] }, { required: ['returnId', 'why', 'days'] }],
+  })
+  expect(document.paths['/returns/note']?.['post']?.requestBody?.required).toBe(false)
+  expect(document.paths['/items/{itemId}']?.['put']?.requestBody?.required).toBe(true)
+  expect(document.components.schemas['returns.put.input']).toMatchObject({ properties: { size: {} }, additionalProperties: false })
+  expect(document.components.schemas['returns.put.input']).not.toHaveProperty('properties.itemId')
+  expect(document.paths['/tags/{tag}']?.['post'], 'an open object takes more than its fields').toHaveProperty('requestBody')
+})
+
+test('of a union every alternative is without what is in the path', () => {
+  const amend = document.paths['/returns/{returnId}/{why}']?.['patch']
+  expect(amend?.parameters.slice(0, 2)).toMatchObject([
+    { name: 'returnId', schema: { type: 'string' } },
+    { name: 'why', schema: { anyOf: [{ const: 'broken' }, { const: 'late' }] } },
+  ])
+  const { anyOf } = document.components.schemas['returns.amend.input'] as { readonly anyOf?: readonly object[] }
+  expect(anyOf).toMatchObject([{ required: ['what'] }, { required: ['days'] }])
+  expect(anyOf?.map((each) => Object.keys((each as { properties: object }).properties))).toEqual([['what'], ['days']])
+})
+
+test('a query whose input is a union takes the fields of every alternative', () => {
+  const { parameters = [] } = document.paths['/items/{itemId}']?.['get'] ?? {}
+  expect(parameters.filter((each) => each.in === 'query').map(({ name, required }) => [name, required])).toEqual([
+    ['sizes', true],
+    ['limit', false],
+  ])
+})
+
+test('a rejection with a status of our own stands beside what that status means anyway', () => {
+  const { responses = {} } = document.paths['/returns']?.['post'] ?? {}
+  const codes = { 400: ['unknown'], 409: ['again'], 413: ['tooHeavy'], 415: ['strange'], 422: ['unreadable', 'tooLate'] }
+  for (const [status, names] of Object.entries(codes)) {
+    expect(responses[status]?.description).toMatch(new RegExp(`^Rejected: ${names.join(', ')}\\. Nothing has changed\\. Or: The .+\\.$`))
+    const bodies = names.map((code) => ({ allOf: [{ $ref: '#/components/schemas/Problem' }, { properties: { code: { const: code } } }] }))
+    expect(responses[status]).toMatchObject({
+      content: { 'application/problem+json': { schema: { anyOf: [...bodies, { $ref: '#/components/schemas/Problem' }] } } },
+    })
+  }
+})
+
+test('what a contract requires of its callers is required here', () => {
+  const put = document.paths['/items/{itemId}']?.['put']
+  expect(put?.parameters.filter(({ required }) => required).map(({ name }) => name)).toEqual(['itemId', 'Idempotency-Key'])
+  expect(put?.responses).toHaveProperty('428')
+  expect(document.paths['/items/{itemId}']?.['delete']?.responses).not.toHaveProperty('428')
+})
+
+test('mounted under a prefix, its paths begin there', () => {
+  expect(document).not.toHaveProperty('servers')
+  for (const prefix of ['/api', '/api/'])
+    expect(openapiDocument({ title: 'things', version: '1', contracts, prefix })).toMatchObject({ servers: [{ url: '/api' }] })
 })
 
 test('no reference leads nowhere, recursive schemas included', () => {
@@ -95,6 +219,7 @@ test('every way in which a command may be answered is listed', () => {
     '400',
     '409',
     '410',
+    '412',
     '413',
     '415',
     '422',

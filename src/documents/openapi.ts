@@ -3,147 +3,82 @@ import type { AnyCommand } from '../contract/command.ts'
 import type { AnyContract } from '../contract/define-contract.ts'
 import type { AnyQuery } from '../contract/query.ts'
 import { routeOf } from '../contract/route.ts'
-import { jsonSchemaOf, type JsonSchema } from '../contract/schema.ts'
-import { commandStatusPath, ownSchemas } from './own-resources.ts'
-import { header, jsonBody, parameter, problem, refTo, type Responses } from './parts.ts'
+import { jsonSchemaOf } from '../contract/schema.ts'
+import { commandResponses } from './command-responses.ts'
+import { commandStatus, ownSchemas } from './own-resources.ts'
+import { header, jsonBody, parameter, problem } from './parts.ts'
+import { Paths } from './paths.ts'
 import { SchemaCollection } from './schema-collection.ts'
+import { splitInput, type SplitInput } from './split-input.ts'
 
 export interface OpenapiOptions {
   readonly title: string
   readonly version: string
   readonly contracts: readonly AnyContract[]
+  /** Where all paths are mounted, such as `/api`. Default: at the root. */
+  readonly prefix?: string | undefined
 }
 
 /** The document of all commands and queries of these contracts, and of the status resource of commands. */
-export function openapiDocument({ title, version, contracts }: OpenapiOptions): object {
+export function openapiDocument({ title, version, contracts, prefix = '' }: OpenapiOptions): object {
   const schemas = new SchemaCollection(ownSchemas)
-  const paths: Record<string, Record<string, object>> = { '/commands/{id}': commandStatusPath }
+  const paths = new Paths()
+  paths.add({ method: 'GET', path: '/commands/:id', parameters: ['id'] }, () => commandStatus)
   for (const contract of contracts) {
-    for (const command of Object.values(contract.commands)) add(paths, command, commandOperation(command, schemas))
-    for (const query of Object.values(contract.queries)) add(paths, query, queryOperation(query, schemas))
+    for (const command of Object.values(contract.commands))
+      paths.add(routeOf(command), (names) => commandOperation(command, names, schemas))
+    for (const query of Object.values(contract.queries)) paths.add(routeOf(query), (names) => queryOperation(query, names, schemas))
   }
+  const mountedAt = prefix.replace(/\/+$/, '')
   return {
     openapi: '3.1.0',
     info: { title, version },
+    ...(mountedAt === '' ? {} : { servers: [{ url: mountedAt }] }),
     tags: contracts.map((contract) => ({ name: contract.name })),
-    paths,
+    paths: paths.all,
     components: { schemas: schemas.all },
   }
 }
 
-function add(paths: Record<string, Record<string, object>>, part: AnyCommand | AnyQuery, operation: object): void {
-  const { method, path } = routeOf(part)
-  const template = path.replaceAll(/:(\w+)/g, '{$1}')
-  paths[template] = { ...paths[template], [method.toLowerCase()]: operation }
-}
-
-function commandOperation(command: AnyCommand, schemas: SchemaCollection): object {
-  const { parameters, rest } = splitInput(command, schemas)
-  const hasBody = Object.keys(rest.properties ?? {}).length > 0
+function commandOperation(command: AnyCommand, names: readonly string[], schemas: SchemaCollection): object {
+  const { service, name, respond } = command
+  const split = splitInput(command)
   return {
-    operationId: `${command.service}.${command.name}`,
-    tags: [command.service],
-    'x-twofold': { service: command.service, command: command.name, respond: command.respond },
+    operationId: `${service}.${name}`,
+    tags: [service],
+    'x-twofold': { service, command: name, respond },
     parameters: [
-      ...parameters,
+      ...pathParameters(split, names, schemas),
       header(
         'Idempotency-Key',
         'Names this request: a repetition has no second effect and gets the first answer. A string of 1 to 255 characters, in quotes or bare.',
+        command.idempotency === 'required',
       ),
+      header('If-Match', 'The ETag of the version to be changed, or `*` for any; otherwise 412 (RFC 9110).'),
+      header('If-None-Match', '`*`: the command may create an entity and not change one; otherwise 412.'),
       header('Prefer', '`respond-async` asks for a 202 at once, `wait=N` for the outcome within N seconds (RFC 7240).'),
     ],
-    ...(hasBody
+    ...(split.hasRest
       ? {
           requestBody: {
-            required: (rest.required ?? []).length > 0,
-            content: { 'application/json': { schema: schemas.add(`${command.service}.${command.name}.input`, rest) } },
+            required: split.restRequired,
+            content: { 'application/json': { schema: schemas.add(`${service}.${name}.input`, split.rest) } },
           },
         }
       : {}),
-    responses: commandResponses(command, schemas, hasBody),
+    responses: commandResponses(command, schemas, split.hasRest),
   }
 }
 
-function commandResponses(command: AnyCommand, schemas: SchemaCollection, hasBody: boolean): Responses {
-  const name = `${command.service}.${command.name}`
-  const outcomeHeaders = {
-    ETag: { description: 'The version of the entity after the command.', schema: { type: 'string' } },
-    'Twofold-Command-Id': { schema: { type: 'string', format: 'uuid' } },
-    'Twofold-Consistency-Token': {
-      description: 'Given to a query, its answer includes what this command did.',
-      schema: { type: 'string' },
-    },
-  }
-  const succeeded: Responses = command.reply
-    ? {
-        200: {
-          ...jsonBody('The command has succeeded.', schemas.add(`${name}.reply`, jsonSchemaOf(command.reply, 'output'))),
-          headers: outcomeHeaders,
-        },
-      }
-    : { 204: { description: 'The command has succeeded; it has no reply.', headers: outcomeHeaders } }
-  const optimistic = command.optimistic
-    ? schemas.add(`${name}.optimistic`, jsonSchemaOf(command.optimistic, 'output'))
-    : refTo('AcceptedCommand')
-  return {
-    ...succeeded,
-    202: {
-      ...jsonBody('The command is durable and will be carried out; its outcome is at `Location`.', optimistic),
-      headers: {
-        Location: { description: 'The status of the command.', schema: { type: 'string' } },
-        'Retry-After': { schema: { type: 'integer' } },
-        'Twofold-Command-Id': { schema: { type: 'string', format: 'uuid' } },
-      },
-    },
-    400: problem('The request is malformed, or its Idempotency-Key is.'),
-    ...rejectionResponses(command, schemas),
-    ...bodyProblems(hasBody),
-    422: problem('The input does not fit, or the Idempotency-Key was used for another request.'),
-    500: problem('The command failed for good, or the service has a fault.'),
-    503: problem('Nothing was taken: the service is overloaded, stopping, or cannot reach its database. See `Retry-After`.'),
-  }
-}
-
-function bodyProblems(hasBody: boolean): Responses {
-  return hasBody ? { 413: problem('The body is too large.'), 415: problem('The body is not JSON.') } : {}
-}
-
-/** Several rejections may share a status; then the body is one of theirs. */
-function rejectionResponses(command: AnyCommand, schemas: SchemaCollection): Responses {
-  const byStatus = Map.groupBy(Object.entries(command.rejections), ([, { status }]) => status)
-  return Object.fromEntries(
-    [...byStatus].map(([status, rejections]) => {
-      const bodies = rejections.map(([code, { schema }]) => {
-        const name = `${command.service}.${command.name}.${code}`
-        const data = schema && schemas.add(`${name}.data`, jsonSchemaOf(schema, 'output'))
-        const own = {
-          type: 'object',
-          required: ['code', ...(data ? ['data'] : [])],
-          properties: { code: { const: code }, ...(data ? { data } : {}) },
-        }
-        return { allOf: [refTo('Problem'), own] }
-      })
-      const description = `Rejected: ${rejections.map(([code]) => code).join(', ')}. Nothing has changed.`
-      return [
-        status,
-        { description, content: { 'application/problem+json': { schema: bodies.length === 1 ? bodies[0] : { oneOf: bodies } } } },
-      ]
-    }),
-  ) as Responses
-}
-
-function queryOperation(query: AnyQuery, schemas: SchemaCollection): object {
-  const { parameters, rest } = splitInput(query, schemas)
-  const required = new Set(rest.required ?? [])
-  const search = Object.entries(rest.properties ?? {}).map(([name, schema]) =>
-    parameter('query', name, schemas.inline(schema, rest), required.has(name)),
-  )
+function queryOperation(query: AnyQuery, names: readonly string[], schemas: SchemaCollection): object {
+  const split = splitInput(query)
+  const search = split.others.map(({ name, schema, required }) => parameter('query', name, schemas.inline(schema, split.input), required))
   return {
     operationId: `${query.service}.${query.name}`,
     tags: [query.service],
     'x-twofold': { service: query.service, query: query.name },
     parameters: [
-      ...parameters,
+      ...pathParameters(split, names, schemas),
       ...search,
       header('Twofold-Consistency-Token', 'The token of a command whose effects the answer must include.'),
       header('If-None-Match', 'The ETag of an earlier answer.'),
@@ -163,19 +98,11 @@ function queryOperation(query: AnyQuery, schemas: SchemaCollection): object {
   }
 }
 
-/** The fields in the path become parameters; `rest` is the schema of what is left for the body or the query string. */
-function splitInput(part: AnyCommand | AnyQuery, schemas: SchemaCollection): { parameters: object[]; rest: JsonSchema } {
-  const input = jsonSchemaOf(part.input, 'input')
-  const inPath = new Set(routeOf(part).parameters)
-  const all = Object.entries(input.properties ?? {})
-  const parameters = all
-    .filter(([name]) => inPath.has(name))
-    .map(([name, schema]) => parameter('path', name, schemas.inline(schema, input), true))
-  const left = all.filter(([name]) => !inPath.has(name))
-  const required = (input.required ?? []).filter((name) => !inPath.has(name))
-  const { required: _all, ...others } = input
-  return {
-    parameters,
-    rest: { additionalProperties: false, ...others, properties: Object.fromEntries(left), ...(required.length > 0 ? { required } : {}) },
-  }
+/** `names` is what the document calls them; what the input calls them stands beside where that is another name. */
+function pathParameters({ inPath, input }: SplitInput, names: readonly string[], schemas: SchemaCollection): object[] {
+  return inPath.map(({ name, schema }, at) => {
+    const called = names[at] ?? name
+    const description = called === name ? {} : { description: `The field \`${name}\` of the input.` }
+    return { ...parameter('path', called, schemas.inline(schema, input), true), ...description }
+  })
 }

@@ -49,24 +49,23 @@ export const ownSchemas = {
   },
 }
 
-export const commandStatusPath = {
-  get: {
-    operationId: 'commandStatus',
-    parameters: [
-      parameter('path', 'id', { type: 'string', format: 'uuid' }, true),
-      {
-        in: 'query',
-        name: 'wait',
-        required: false,
-        description: 'Wait up to so many seconds for the outcome.',
-        schema: { type: 'integer', minimum: 0 },
-      },
-    ],
-    responses: {
-      200: jsonBody('How far the command is, or how it ended.', refTo('CommandStatus')),
-      400: problem('The request is malformed.'),
-      404: problem('Nobody knows this command, or its outcome is no longer kept.'),
-      503: problem('The database cannot be reached.'),
+/** `GET /commands/{id}`. */
+export const commandStatus = {
+  operationId: 'commandStatus',
+  parameters: [
+    parameter('path', 'id', { type: 'string', format: 'uuid' }, true),
+    {
+      in: 'query',
+      name: 'wait',
+      required: false,
+      description: 'Wait up to so many seconds for the outcome.',
+      schema: { type: 'integer', minimum: 0 },
     },
+  ],
+  responses: {
+    200: jsonBody('How far the command is, or how it ended.', refTo('CommandStatus')),
+    400: problem('The request is malformed.'),
+    404: problem('Nobody knows this command, or its outcome is no longer kept.'),
+    503: problem('The database cannot be reached.'),
   },
 }

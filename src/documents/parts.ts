@@ -1,6 +1,7 @@
 // Small pieces that an OpenAPI document is made of.
 
-export type Responses = Readonly<Record<number, object>>
+/** By status. */
+export type Responses<Response = object> = Readonly<Record<number, Response>>
 
 export function refTo(schema: string): { readonly $ref: string } {
   return { $ref: `#/components/schemas/${schema}` }
@@ -10,16 +11,16 @@ export function jsonBody(description: string, schema: object): { readonly descri
   return { description, content: { 'application/json': { schema } } }
 }
 
-/** A problem document (RFC 9457). */
-export function problem(description: string): object {
-  return { description, content: { 'application/problem+json': { schema: refTo('Problem') } } }
+/** A problem document (RFC 9457), of any kind unless a schema says more. */
+export function problem(description: string, schema: object = refTo('Problem')): object {
+  return { description, content: { 'application/problem+json': { schema } } }
 }
 
 export function parameter(where: 'path' | 'query', name: string, schema: object, required: boolean): object {
   return { in: where, name, required, schema }
 }
 
-/** An optional request header. */
-export function header(name: string, description: string): object {
-  return { in: 'header', name, required: false, description, schema: { type: 'string' } }
+/** A request header, optional unless told otherwise. */
+export function header(name: string, description: string, required = false): object {
+  return { in: 'header', name, required, description, schema: { type: 'string' } }
 }

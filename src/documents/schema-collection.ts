@@ -1,5 +1,6 @@
 // The schemas of a document under `components/schemas`. Definitions inside a schema are local to it until they are given a name here.
 import type { JsonSchema } from '../contract/schema.ts'
+import { resolveReference } from '../contract/schema-shapes.ts'
 import { refTo } from './parts.ts'
 
 export class SchemaCollection {
@@ -24,9 +25,17 @@ export class SchemaCollection {
 
   /** A schema that stands where it is used; what it refers to in `root` is put in its place, as parameters have no definitions. */
   inline(schema: JsonSchema, root: JsonSchema): object {
-    const target = schema.$ref === undefined ? undefined : root.$defs?.[schema.$ref.replace('#/$defs/', '')]
-    return target ?? schema
+    return inlined(schema, root, []) as object
   }
+}
+
+/** What refers to itself ends where it does so: a path or a query string carries nothing of the kind. */
+function inlined(value: unknown, root: JsonSchema, open: readonly string[]): unknown {
+  if (Array.isArray(value)) return value.map((each) => inlined(each, root, open))
+  if (typeof value !== 'object' || value === null) return value
+  const { $ref, ...others } = value as JsonSchema
+  const target = typeof $ref === 'string' && !open.includes($ref) ? inlined(resolveReference($ref, root), root, [...open, $ref]) : {}
+  return { ...(target as object), ...Object.fromEntries(Object.entries(others).map(([key, each]) => [key, inlined(each, root, open)])) }
 }
 
 /** Points references that were local to the schema at where its definitions are now. */

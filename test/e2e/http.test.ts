@@ -116,6 +116,7 @@ test('mounted into a server of somebody else, it leaves that server alone', { ti
   const url = await server.listen({ port: 0, host: '127.0.0.1' })
   expect(await (await fetch(`${url}/mine`)).text()).toBe('still here')
   expect(await (await fetch(`${url}/nowhere`)).json()).toMatchObject({ error: 'Not Found', statusCode: 404 })
+  expect(await (await fetch(`${url}/api/openapi.json`)).json()).toMatchObject({ servers: [{ url: '/api' }] })
   const placed = await createClient(orders, { url: `${url}/api` }).placeOrder({ customerId: 'c', lines: [line] })
   assert(placed.status === 'accepted')
   expect((await placed.outcome()).status).toBe('succeeded')

@@ -1,0 +1,74 @@
+// How a command may be answered: succeeded, accepted, rejected, or refused by Twofold itself.
+import type { AnyCommand } from '../contract/command.ts'
+import { jsonSchemaOf, type Schema } from '../contract/schema.ts'
+import { jsonBody, problem, refTo, type Responses } from './parts.ts'
+import type { SchemaCollection } from './schema-collection.ts'
+
+/** All ways in which a command may be answered. */
+export function commandResponses(command: AnyCommand, schemas: SchemaCollection, hasBody: boolean): Responses {
+  const name = `${command.service}.${command.name}`
+  const outcomeHeaders = {
+    ETag: { description: 'The version of the entity after the command.', schema: { type: 'string' } },
+    'Twofold-Command-Id': { schema: { type: 'string', format: 'uuid' } },
+    'Twofold-Consistency-Token': {
+      description: 'Given to a query, its answer includes what this command did.',
+      schema: { type: 'string' },
+    },
+  }
+  const succeeded: Responses = command.reply
+    ? {
+        200: {
+          ...jsonBody('The command has succeeded.', schemas.add(`${name}.reply`, jsonSchemaOf(command.reply, 'output'))),
+          headers: outcomeHeaders,
+        },
+      }
+    : { 204: { description: 'The command has succeeded; it has no reply.', headers: outcomeHeaders } }
+  const optimistic = command.optimistic
+    ? schemas.add(`${name}.optimistic`, jsonSchemaOf(command.optimistic, 'output'))
+    : refTo('AcceptedCommand')
+  return {
+    ...succeeded,
+    202: {
+      ...jsonBody('The command is durable and will be carried out; its outcome is at `Location`.', optimistic),
+      headers: {
+        Location: { description: 'The status of the command.', schema: { type: 'string' } },
+        'Retry-After': { schema: { type: 'integer' } },
+        'Twofold-Command-Id': { schema: { type: 'string', format: 'uuid' } },
+      },
+    },
+    ...refusals(command, schemas, hasBody),
+    500: problem('The command failed for good, or the service has a fault.'),
+    503: problem('Nothing was taken: the service is overloaded, stopping, or cannot reach its database. See `Retry-After`.'),
+  }
+}
+
+/** A contract may give its rejections a status that Twofold answers with as well: then the body is the one or the other. */
+function refusals(command: AnyCommand, schemas: SchemaCollection, hasBody: boolean): Responses {
+  const own: Responses<string> = {
+    400: 'The request is malformed, or its Idempotency-Key is.',
+    409: 'The first request with this Idempotency-Key is still running.',
+    412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.',
+    ...(hasBody ? { 413: 'The body is too large.', 415: 'The body is not JSON.' } : {}),
+    422: 'The input does not fit, or the Idempotency-Key was used for another request.',
+    ...(command.ifMatch === 'required' ? { 428: 'Neither If-Match nor If-None-Match says which version is to be changed.' } : {}),
+  }
+  const problems = Object.entries(own).map(([status, description]) => [status, problem(description)])
+  const rejections = [...Map.groupBy(Object.entries(command.rejections), ([, { status }]) => status)].map(([status, group]) => {
+    const bodies = group.map(([code, { schema }]) => rejectionBody(command, code, schema, schemas))
+    const words = `Rejected: ${group.map(([code]) => code).join(', ')}. Nothing has changed.`
+    const shared = own[status]
+    if (shared !== undefined) return [status, problem(`${words} Or: ${shared}`, { anyOf: [...bodies, refTo('Problem')] })]
+    return [status, problem(words, bodies.length === 1 ? bodies[0] : { oneOf: bodies })]
+  })
+  return Object.fromEntries([...problems, ...rejections]) as Responses
+}
+
+function rejectionBody(command: AnyCommand, code: string, schema: Schema | undefined, schemas: SchemaCollection): object {
+  const data = schema && schemas.add(`${command.service}.${command.name}.${code}.data`, jsonSchemaOf(schema, 'output'))
+  const own = {
+    type: 'object',
+    required: ['code', ...(data ? ['data'] : [])],
+    properties: { code: { const: code }, ...(data ? { data } : {}) },
+  }
+  return { allOf: [refTo('Problem'), own] }
+}
