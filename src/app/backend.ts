@@ -10,7 +10,6 @@ import { Housekeeping } from '../adapters/postgres/housekeeping.ts'
 import { PostgresInstances } from '../adapters/postgres/instances.ts'
 import { migrate } from '../adapters/postgres/migrate.ts'
 import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
-import { preflight } from '../adapters/postgres/preflight.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
 import type { Logger } from '../runtime/logger.ts'
@@ -30,9 +29,8 @@ export interface Backend {
   stop(): Promise<void>
 }
 
-/** Connects to `url`, brings its schema up to date and starts what the roles ask for. @throws TwofoldError, see `preflight` and `migrate` */
+/** Connects to `url`, brings its schema up to date and starts what the roles ask for. @throws TwofoldError, see `migrate` */
 export async function startBackend(app: App, url: string, options: ResolvedOptions, log: Logger): Promise<Backend> {
-  await preflight(url)
   const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount })
   const database = new PostgresDatabase({ url, applicationName: 'twofold', log, idleInTransactionMs: Math.floor(options.leaseMs / 2) })
   const instanceId = randomUUID()
@@ -55,7 +53,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     leaseMs: options.leaseMs,
     onCommitted: (batch) => {
       outcomes.committed(batch.outcomes)
-      if (batch.outcomes.length > 0) signals.ring('outcome')
+      if (batch.outcomes.length > 0) signals.ringOthers('outcome')
       if (batch.events.length > 0) signals.ring('event')
     },
   })

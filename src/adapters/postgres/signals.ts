@@ -58,6 +58,11 @@ export class Signals implements Service {
 
   ring(channel: Channel): void {
     this.#wakeLocal(channel)
+    this.ringOthers(channel)
+  }
+
+  /** For what this process has been told already. */
+  ringOthers(channel: Channel): void {
     // Ownership is rung for others even when none is known: the one who just came is not known yet.
     if (channel !== 'partition' && !this.#options.hasPeers()) return
     this.#gathered.add(channel)

@@ -1,0 +1,52 @@
+// What a scenario is given, and what it says.
+import pg from 'pg'
+import { randomBytes } from 'node:crypto'
+
+/** Where and how long a scenario runs. */
+export interface Setting {
+  /** The server's own database: a scenario makes its own beside it. */
+  readonly server: string
+  /** How long a load is measured, in seconds. */
+  readonly seconds: number
+  /** How often everything is measured. */
+  readonly rounds: number
+}
+
+/** One measured figure. `name` is stable: results of different days are compared by it. */
+export interface Result {
+  readonly name: string
+  readonly perSecond?: number
+  readonly p50Ms?: number
+  readonly p99Ms?: number
+  /** What is left out of the guarantees, for baselines. */
+  readonly lacks?: string
+  /** True: the scenario has compared the database with what was answered. It throws otherwise. */
+  readonly verified: true
+}
+
+export interface Scenario {
+  readonly name: string
+  run(setting: Setting): Promise<readonly Result[]>
+}
+
+/** A database for one scenario, removed afterwards. */
+export async function withDatabase<Value>(server: string, use: (url: string, client: pg.Client) => Promise<Value>): Promise<Value> {
+  const name = `bench_${randomBytes(6).toString('hex')}`
+  const admin = new pg.Client({ connectionString: server })
+  await admin.connect()
+  try {
+    await admin.query(`create database ${name}`)
+    const url = new URL(server)
+    url.pathname = `/${name}`
+    const client = new pg.Client({ connectionString: url.href })
+    await client.connect()
+    try {
+      return await use(url.href, client)
+    } finally {
+      await client.end()
+      await admin.query(`drop database ${name} with (force)`)
+    }
+  } finally {
+    await admin.end()
+  }
+}

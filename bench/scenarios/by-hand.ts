@@ -1,0 +1,113 @@
+// What teams write without a framework, and what PostgreSQL can do at most: the two ends that everything else lies between.
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { accountName } from '../bank.ts'
+import { closedLoad } from '../load.ts'
+import { withDatabase, type Scenario } from '../scenario.ts'
+
+const ACCOUNTS = 10_000
+const WARM_UP_SECONDS = 1
+
+const TABLES = `
+  create table account (name text primary key, cents bigint not null, version bigint not null) with (fillfactor = 75);
+  create table done (id uuid primary key, name text not null, cents bigint not null, at timestamptz not null default now());
+  create table event (seq bigint generated always as identity primary key, id uuid not null, body text not null);
+  insert into account select 'account-' || n, 0, 0 from generate_series(0, ${ACCOUNTS - 1}) n`
+
+/** More connections than cores, so that commits share their fsync; beyond this it gets no faster here. */
+const CONNECTIONS = 32
+
+export const oneTransactionEach: Scenario = {
+  name: 'one-transaction-each',
+  run: ({ server, seconds }) =>
+    withDatabase(server, async (url, client) => {
+      await client.query(TABLES)
+      const pool = new pg.Pool({ connectionString: url, max: CONNECTIONS })
+      try {
+        const credit = (at: number): Promise<void> => creditByHand(pool, accountName((at * 7919) % ACCOUNTS), 1)
+        const before = await closedLoad(CONNECTIONS, WARM_UP_SECONDS, credit)
+        const { sent, perSecond, p50Ms, p99Ms } = await closedLoad(CONNECTIONS, seconds, credit)
+        await verify(client, before.sent + sent)
+        return [{ name: 'one-transaction-each', perSecond, p50Ms, p99Ms, verified: true }]
+      } finally {
+        await pool.end()
+      }
+    }),
+}
+
+/** Deduplicated, versioned, with an event, durable: four statements between BEGIN and COMMIT. */
+async function creditByHand(pool: pg.Pool, name: string, cents: number): Promise<void> {
+  const client = await pool.connect()
+  try {
+    const id = randomUUID()
+    await client.query('begin')
+    const { rows } = await client.query<{ cents: string }>({
+      name: 'lock',
+      text: 'select cents, version from account where name = $1 for update',
+      values: [name],
+    })
+    const balance = Number(rows[0]?.cents) + cents
+    await client.query({ name: 'done', text: 'insert into done (id, name, cents) values ($1, $2, $3)', values: [id, name, balance] })
+    await client.query({
+      name: 'update',
+      text: 'update account set cents = $2, version = version + 1 where name = $1',
+      values: [name, balance],
+    })
+    await client.query({
+      name: 'event',
+      text: 'insert into event (id, body) values ($1, $2)',
+      values: [id, JSON.stringify({ name, cents })],
+    })
+    await client.query('commit')
+  } catch (error) {
+    await client.query('rollback')
+    throw error
+  } finally {
+    client.release()
+  }
+}
+
+// The same work for 2,000 commands in one statement, with nothing around it.
+const BATCH = `with input as materialized (select * from unnest($1::uuid[], $2::text[], $3::text[]) t(id, name, body)),
+  updated as (update account a set cents = a.cents + s.count, version = a.version + s.count
+    from (select name, count(*) as count from input group by name order by name) s where a.name = s.name returning 1),
+  answered as (insert into done (id, name, cents) select id, name, 1 from input returning 1)
+  insert into event (id, body) select id, body from input`
+
+const BATCH_SIZE = 2000
+
+export const batchSqlCeiling: Scenario = {
+  name: 'batch-sql-ceiling',
+  run: ({ server, seconds }) =>
+    withDatabase(server, async (url, client) => {
+      await client.query(TABLES)
+      const clients = [new pg.Client({ connectionString: url }), new pg.Client({ connectionString: url })]
+      await Promise.all(clients.map((each) => each.connect()))
+      try {
+        // Each connection has accounts of its own: waiting for each other's rows is not what is measured.
+        const send = async (at: number, caller: number): Promise<void> => {
+          const names = Array.from({ length: BATCH_SIZE }, (_, index) =>
+            accountName((((at * BATCH_SIZE + index) * 7919) % (ACCOUNTS / 2)) * 2 + caller),
+          )
+          const ids = names.map(() => randomUUID())
+          const bodies = names.map((name) => `{"name":"${name}","cents":1}`)
+          await clients[caller]?.query({ name: 'batch', text: BATCH, values: [ids, names, bodies] })
+        }
+        const before = await closedLoad(clients.length, WARM_UP_SECONDS, send)
+        const { sent, seconds: took } = await closedLoad(clients.length, seconds, send)
+        await verify(client, (before.sent + sent) * BATCH_SIZE)
+        const lacks = 'one writer per key, order, version checks, replies'
+        return [{ name: 'batch-sql-ceiling', perSecond: (sent * BATCH_SIZE) / took, lacks, verified: true }]
+      } finally {
+        await Promise.all(clients.map((each) => each.end()))
+      }
+    }),
+}
+
+async function verify(client: pg.Client, done: number): Promise<void> {
+  const { rows } = await client.query<Record<'cents' | 'versions' | 'done' | 'events', string>>(`select
+    (select sum(cents) from account) as cents, (select sum(version) from account) as versions,
+    (select count(*) from done) as done, (select count(*) from event) as events`)
+  for (const [name, value] of Object.entries(rows[0] ?? {}))
+    if (Number(value) !== done) throw new Error(`${name}: ${value} instead of ${done}`)
+}

@@ -1,0 +1,123 @@
+// The engine without HTTP: commands handed to the owner directly, appended to the log, and all for one key.
+import { pino } from 'pino'
+import type pg from 'pg'
+import { startBackend, type Backend } from '../../src/app/backend.ts'
+import { resolveOptions } from '../../src/app/options.ts'
+import { TwofoldError } from '../../src/errors.ts'
+import type { Envelope } from '../../src/contract/envelope.ts'
+import { accountName, bankApp, verifyBank } from '../bank.ts'
+import { closedLoad, countedLoad, type Load } from '../load.ts'
+import { withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
+
+const CALLERS = 4000
+const ACCOUNTS = 10_000
+
+/** Before anything is measured: the code is compiled, the connections are open, the states are loaded. */
+const WARM_UP_SECONDS = 2
+
+export const engineDirect: Scenario = {
+  name: 'engine-direct',
+  run: (setting) => measured('engine-direct', setting, (backend) => directly(backend, (at) => accountName((at * 7919) % ACCOUNTS))),
+}
+
+export const hotKey: Scenario = {
+  name: 'hot-key',
+  run: (setting) => measured('hot-key', setting, (backend) => directly(backend, () => accountName(0))),
+}
+
+export const engineLog: Scenario = {
+  name: 'engine-log',
+  run: (setting) =>
+    measured('engine-log', setting, (backend) => {
+      const never = perCaller()
+      return async (at, caller) => {
+        const credit = creditOf('creditLater', accountName((at * 7919) % ACCOUNTS), 1)
+        const envelope = { id: backend.ports.ids.next(), service: 'bank', ...credit }
+        await backend.ports.log.append({ envelope })
+        const outcome = await backend.ports.outcomes.find(envelope.id, 60_000, never(caller))
+        if (outcome?.status !== 'succeeded') throw new Error(`a credit ended as ${outcome?.status}`)
+      }
+    }),
+}
+
+/** Enough on every account that no transfer of a run is refused. */
+const CENTS_AT_FIRST = 1_000_000
+
+export const multiKey: Scenario = {
+  name: 'multi-key',
+  async run(setting) {
+    const load = await withBackend(setting, async (backend, client) => {
+      const filled = await countedLoad(CALLERS, ACCOUNTS, directly(backend, accountName, CENTS_AT_FIRST))
+      const transfer = called(backend, (at) => {
+        const from = (at * 7919) % ACCOUNTS
+        const to = (from + 1 + (at % (ACCOUNTS - 1))) % ACCOUNTS
+        const keys = [accountName(from), accountName(to)]
+        return { command: 'transfer', keys, input: `{"from":"${keys[0]}","to":"${keys[1]}","cents":1}` }
+      })
+      const transfers = await closedLoad(CALLERS, setting.seconds, transfer)
+      await verifyBank(client, { done: filled.sent + transfers.sent, cents: filled.sent * CENTS_AT_FIRST })
+      return transfers
+    })
+    return [resultOf('multi-key', load)]
+  },
+}
+
+type Send = (at: number, caller: number) => Promise<void>
+
+function directly(backend: Backend, account: (at: number) => string, cents = 1): Send {
+  return called(backend, (at) => creditOf('credit', account(at), cents))
+}
+
+function called({ ports }: Backend, command: (at: number) => Pick<Envelope, 'command' | 'keys' | 'input'>): Send {
+  const never = perCaller()
+  return async (at, caller) => {
+    const result = await ports.direct?.call({ id: ports.ids.next(), service: 'bank', ...command(at) }, never(caller))
+    if (result?.status !== 'finished' || result.outcome.status !== 'succeeded') throw new Error(`a command ended as ${result?.status}`)
+  }
+}
+
+/** A signal for each caller, as every request has its own: thousands of listeners on one would be the bench's own cost. */
+function perCaller(): (caller: number) => AbortSignal {
+  const signals = Array.from({ length: CALLERS }, () => new AbortController().signal)
+  return (caller) => signals[caller] ?? AbortSignal.abort(new TwofoldError('INTERNAL', 'no such caller'))
+}
+
+function creditOf(command: 'credit' | 'creditLater', account: string, cents: number): Pick<Envelope, 'command' | 'keys' | 'input'> {
+  return { command, keys: [account], input: `{"account":"${account}","cents":${cents}}` }
+}
+
+async function measured(name: string, setting: Setting, prepare: (backend: Backend) => Send): Promise<readonly Result[]> {
+  const load = await withBackend(setting, async (backend, client) => {
+    const send = prepare(backend)
+    const before = await closedLoad(CALLERS, WARM_UP_SECONDS, send)
+    const after = await closedLoad(CALLERS, setting.seconds, send)
+    await verifyBank(client, { done: before.sent + after.sent, cents: before.sent + after.sent })
+    return after
+  })
+  return [resultOf(name, load)]
+}
+
+function resultOf(name: string, { perSecond, p50Ms, p99Ms }: Load): Result {
+  return { name, perSecond, p50Ms, p99Ms, verified: true }
+}
+
+/** A backend with every role on a fresh database, owning all partitions. */
+async function withBackend<Value>(setting: Setting, use: (backend: Backend, client: pg.Client) => Promise<Value>): Promise<Value> {
+  return withDatabase(setting.server, async (url, client) => {
+    const backend = await startBackend(bankApp, url, resolveOptions({ roles: ['stateless', 'stateful'] }), pino({ level: 'warn' }))
+    try {
+      await untilOwned(backend)
+      return await use(backend, client)
+    } finally {
+      await backend.stop()
+    }
+  })
+}
+
+async function untilOwned({ ports }: Backend): Promise<void> {
+  const envelope = { id: ports.ids.next(), service: 'bank', ...creditOf('credit', accountName(0), 1) }
+  for (let tries = 0; ports.direct?.reaches(envelope) !== true; tries += 1) {
+    if (tries > 500) throw new Error('the backend owns no partition after 5 s')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
