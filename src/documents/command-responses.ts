@@ -44,13 +44,16 @@ export function commandResponses(command: AnyCommand, schemas: SchemaCollection,
 
 /** A contract may give its rejections a status that Twofold answers with as well: then the body is the one or the other. */
 function refusals(command: AnyCommand, schemas: SchemaCollection, hasBody: boolean): Responses {
+  const ofBody: Responses<string> = hasBody ? { 413: 'The body is too large.', 415: 'The body is not JSON.' } : {}
+  const ofCondition: Responses<string> =
+    command.ifMatch === 'required' ? { 428: 'Neither If-Match nor If-None-Match says which version is to be changed.' } : {}
   const own: Responses<string> = {
     400: 'The request is malformed, or its Idempotency-Key is.',
     409: 'The first request with this Idempotency-Key is still running.',
     412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.',
-    ...(hasBody ? { 413: 'The body is too large.', 415: 'The body is not JSON.' } : {}),
     422: 'The input does not fit, or the Idempotency-Key was used for another request.',
-    ...(command.ifMatch === 'required' ? { 428: 'Neither If-Match nor If-None-Match says which version is to be changed.' } : {}),
+    ...ofBody,
+    ...ofCondition,
   }
   const problems = Object.entries(own).map(([status, description]) => [status, problem(description)])
   const rejections = [...Map.groupBy(Object.entries(command.rejections), ([, { status }]) => status)].map(([status, group]) => {
