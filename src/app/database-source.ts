@@ -1,5 +1,6 @@
 // Where the data is: a server that was named, or the embedded PostgreSQL that is started here and belongs to this folder.
 import { startEmbeddedPostgres } from '../adapters/postgres/embedded/embedded-postgres.ts'
+import { preflight, shownUrl } from '../adapters/postgres/preflight.ts'
 import type { ResolvedOptions } from './options.ts'
 
 export interface DatabaseSource {
@@ -9,19 +10,18 @@ export interface DatabaseSource {
   stop(): Promise<void>
 }
 
-/** Opens what `url` or `dataDir` names. @throws TwofoldError DATA_FOLDER_IN_USE, DATA_FOLDER_UNUSABLE, EMBEDDED_POSTGRES_FAILED */
+/**
+ * Opens what `url` or `dataDir` names. A server that was named is looked at first, because whoever named it may have been mistaken.
+ * @throws TwofoldError DATA_FOLDER_IN_USE, DATA_FOLDER_UNUSABLE, EMBEDDED_POSTGRES_FAILED, or see `preflight`
+ */
 export async function openDatabaseSource(
   options: Pick<ResolvedOptions, 'url' | 'dataDir'>,
   progress: (line: string) => void,
 ): Promise<DatabaseSource> {
-  if (options.url !== undefined) return { url: options.url, shown: withoutPassword(options.url), stop: () => Promise.resolve() }
+  if (options.url !== undefined) {
+    await preflight(options.url, { progress })
+    return { url: options.url, shown: shownUrl(options.url), stop: () => Promise.resolve() }
+  }
   const embedded = await startEmbeddedPostgres({ dataDir: options.dataDir, log: progress })
   return { url: embedded.url, shown: `${options.dataDir} (embedded PostgreSQL, port ${embedded.port})`, stop: () => embedded.stop() }
-}
-
-function withoutPassword(url: string): string {
-  const parsed = URL.parse(url)
-  if (parsed === null) return 'DATABASE_URL'
-  parsed.password = ''
-  return parsed.href
 }

@@ -8,13 +8,26 @@ import { sqlState } from './pg-errors.ts'
 /** The oldest PostgreSQL that the engine's statements were tried on. */
 const VERSION_MIN = 15
 
+/** How long one attempt to connect may take, in milliseconds. */
+const ATTEMPT_MS = 2000
+
+/** What `pg` says when that is over. */
+const TIMED_OUT = 'timeout expired'
+
+export interface PreflightOptions {
+  /** How long a server that is just starting, or that does not exist, is waited for, in milliseconds. Default 10,000. */
+  readonly patienceMs?: number
+  /** Told once, when there is something to wait for. */
+  readonly progress?: (line: string) => void
+}
+
 /**
- * Connects, waiting up to `patienceMs` (default 10,000) for a server that is just starting.
+ * Connects, and looks at what it has connected to.
  * @throws TwofoldError INVALID_ENVIRONMENT, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN, DATABASE_TOO_OLD, DATABASE_READ_ONLY
  */
-export async function preflight(url: string, patienceMs = 10_000): Promise<void> {
+export async function preflight(url: string, options: PreflightOptions = {}): Promise<void> {
   const shown = shownUrl(url)
-  const client = await connect(url, shown, patienceMs)
+  const client = await connect(url, shown, options)
   try {
     const { rows } = await client.query<{ version: number; readOnly: boolean; canCreate: boolean; exists: boolean }>(`select
       current_setting('server_version_num')::int / 10000 as version,
@@ -46,13 +59,16 @@ export async function preflight(url: string, patienceMs = 10_000): Promise<void>
   }
 }
 
-/** The address without user's password, for messages. */
+/** For people: where a database is, without the user and without a password, wherever in the address that stands. */
 export function shownUrl(url: string): string {
   const parsed = URL.parse(url)
-  return parsed === null ? 'DATABASE_URL' : `${parsed.hostname}:${parsed.port === '' ? 5432 : parsed.port}${parsed.pathname}`
+  if (parsed === null) return 'DATABASE_URL'
+  // As `pg` reads it: parameters count more than what they repeat.
+  const of = (parameter: string): string => parsed.searchParams.get(parameter) ?? ''
+  return `${of('host') || parsed.hostname || 'localhost'}:${of('port') || parsed.port || 5432}${parsed.pathname}`
 }
 
-async function connect(url: string, shown: string, patienceMs: number): Promise<pg.Client> {
+async function connect(url: string, shown: string, { patienceMs = 10_000, progress }: PreflightOptions): Promise<pg.Client> {
   const parsed = URL.parse(url)
   if (parsed === null || !/^postgres(ql)?:$/.test(parsed.protocol)) {
     throw new TwofoldError(
@@ -61,24 +77,33 @@ async function connect(url: string, shown: string, patienceMs: number): Promise<
     )
   }
   const end = performance.now() + patienceMs
-  for (;;) {
-    const client = new pg.Client(connectionSettings(url, 'twofold start'))
+  for (let attempt = 1; ; attempt += 1) {
+    const connectionTimeoutMillis = Math.max(1, Math.ceil(Math.min(ATTEMPT_MS, end - performance.now())))
+    const client = new pg.Client({ ...connectionSettings(url, 'twofold start'), connectionTimeoutMillis })
     client.on('error', () => undefined)
     try {
       await client.connect()
       return client
     } catch (error) {
       await client.end().catch(() => undefined)
-      const fault = faultOf(error, shown)
+      const fault = faultOf(error, shown, patienceMs)
       if (fault.code !== 'DATABASE_UNREACHABLE' || performance.now() > end) throw fault
+      if (attempt === 1)
+        progress?.(`waiting up to ${patienceMs / 1000} s for PostgreSQL at ${shown} (${reasonOf(error, connectionTimeoutMillis)})`)
       await pause(200)
     }
   }
 }
 
-function faultOf(error: unknown, shown: string): TwofoldError {
+function reasonOf(error: unknown, waitedMs: number): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.message === TIMED_OUT) return `no answer within ${waitedMs / 1000} s`
+  return error.message === '' ? String((error as NodeJS.ErrnoException).code) : error.message
+}
+
+function faultOf(error: unknown, shown: string, waitedMs: number): TwofoldError {
   const state = sqlState(error)
-  const reason = error instanceof Error && error.message !== '' ? error.message : String((error as { code?: unknown }).code ?? error)
+  const reason = reasonOf(error, waitedMs)
   if (state?.startsWith('28')) {
     return new TwofoldError(
       'DATABASE_FORBIDDEN',
