@@ -11,15 +11,16 @@ export interface DatabaseSource {
 }
 
 /**
- * Opens what `url` or `dataDir` names. A server that was named is looked at first, because whoever named it may have been mistaken.
+ * Opens what `url` or `dataDir` names. A server that was named is looked at first, and waited for `patienceMs` (default 10,000).
  * @throws TwofoldError DATA_FOLDER_IN_USE, DATA_FOLDER_UNUSABLE, EMBEDDED_POSTGRES_FAILED, or see `preflight`
  */
 export async function openDatabaseSource(
   options: Pick<ResolvedOptions, 'url' | 'dataDir'>,
   progress: (line: string) => void,
+  patienceMs?: number,
 ): Promise<DatabaseSource> {
   if (options.url !== undefined) {
-    await preflight(options.url, { progress })
+    await preflight(options.url, { progress, patienceMs })
     return { url: options.url, shown: shownUrl(options.url), stop: () => Promise.resolve() }
   }
   const embedded = await startEmbeddedPostgres({ dataDir: options.dataDir, log: progress })

@@ -20,15 +20,42 @@ export interface GatewayPluginOptions extends Omit<StartOptions, 'host' | 'port'
 export async function gateway(server: FastifyInstance, { app, ...options }: GatewayPluginOptions): Promise<void> {
   const resolved = resolveOptions(options)
   const log = pino({ level: resolved.logLevel, base: { app: app.name } }, pino.destination({ dest: 2, sync: true }))
-  const source = await openDatabaseSource(resolved, (line) => log.info({}, line))
+  const source = await openDatabaseSource(resolved, (line) => log.info({}, line), patienceMsIn(server))
   const backend = await startBackend(app, source.url, resolved, log).catch(async (error: unknown) => {
-    await source.stop()
+    await source.stop().catch(() => undefined)
     throw error
   })
-  server.addHook('onClose', async () => {
-    await backend.stop()
-    await source.stop()
+  const stopping = new AbortController()
+  server.addHook('preClose', (done) => {
+    stopping.abort()
+    done()
   })
-  const openapi = (): object => openapiDocument({ title: app.name, version: '1', contracts: app.contracts, prefix: server.prefix })
-  await server.register(gatewayPlugin({ contracts: app.contracts, sides: app.stateless, ports: backend.ports, openapi }))
+  // A connection that outlives its last answer would hold up the host's close until its client lets go of it.
+  server.addHook('onSend', (request, reply, _payload, done) => {
+    if (stopping.signal.aborted && request.raw.httpVersionMajor === 1) void reply.header('connection', 'close')
+    done()
+  })
+  server.addHook('onClose', async () => {
+    try {
+      await backend.stop()
+    } finally {
+      await source.stop()
+    }
+  })
+  await server.register(
+    gatewayPlugin({
+      contracts: app.contracts,
+      sides: app.stateless,
+      ports: backend.ports,
+      accepting: () => !stopping.signal.aborted,
+      stopping: stopping.signal,
+      openapi: () => openapiDocument({ title: app.name, version: '1', contracts: app.contracts, prefix: server.prefix }),
+    }),
+  )
+}
+
+/** Fastify gives a plugin 10 s and then says no more than that: what stands in the way of the start has to be said before. */
+function patienceMsIn({ initialConfig }: FastifyInstance): number | undefined {
+  const timeoutMs = initialConfig.pluginTimeout ?? 0
+  return timeoutMs === 0 ? undefined : Math.min(10_000, timeoutMs * 0.8)
 }

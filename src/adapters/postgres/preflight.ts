@@ -16,7 +16,7 @@ const TIMED_OUT = 'timeout expired'
 
 export interface PreflightOptions {
   /** How long a server that is just starting, or that does not exist, is waited for, in milliseconds. Default 10,000. */
-  readonly patienceMs?: number
+  readonly patienceMs?: number | undefined
   /** Told once, when there is something to wait for. */
   readonly progress?: (line: string) => void
 }
