@@ -38,7 +38,10 @@ const countersStateless = stateless(counters, {
 
 const app = defineApp('quickstart', [countersStateful, countersStateless])
 const dataDir = process.env['TWOFOLD_DATA_DIR'] ?? '.twofold/quickstart'
-await using running = await start(app, { dataDir, port: 0, logLevel: 'warn' })
+await using running = await start(app, { dataDir, port: 0, logLevel: 'warn' }).catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error) // one sentence that says what to do
+  process.exit(1)
+})
 
 const client = createClient(counters, { url: running.url })
 const name = `visits-${Date.now()}`

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -27,6 +27,15 @@ test('the quickstart prints what the README says, on a fresh folder and on a use
     expect(await program.ended(60_000), program.output()).toBe(0)
     expect(program.output()).toBe(OUTPUT)
   }
+})
+
+test('a start that fails is one sentence and exit code 1', { timeout: 60_000 }, async () => {
+  const file = join(dataDir, 'a-file')
+  await writeFile(file, '')
+  const program = startProgram('examples/quickstart/main.ts', { TWOFOLD_DATA_DIR: file, NO_COLOR: '1' })
+  programs.push(program)
+  expect(await program.ended(30_000)).toBe(1)
+  expect(program.output()).toMatch(/^the data folder \S+ cannot be used: .+\n$/)
 })
 
 test('the README shows the quickstart as it is, with its output', async () => {
