@@ -1,9 +1,12 @@
 import { afterAll, expect, test } from 'vitest'
 import pg from 'pg'
+import { Instances } from '../../examples/shop/replay/instances.ts'
 import { testDatabase } from '../support/database.ts'
 import { addressOf, startProgram, until, type Program } from './program.ts'
 
 const ORDERS = 2000
+/** Two callers each: their deposits meet at one key. */
+const WALLETS = ['w1', 'w2', 'w3', 'w1', 'w2', 'w3']
 const programs: Program[] = []
 const database = await testDatabase()
 
@@ -46,6 +49,8 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
     ...addresses.flatMap((address) => ['--url', address]),
   ])
   programs.push(replay)
+  const shop = new Instances(addresses)
+  const deposited = Promise.all(WALLETS.map((walletId, caller) => deposits(shop, walletId, caller, () => isRunning(replay))))
   const count = async (table: string): Promise<number> =>
     Number((await client.query(`select count(*) from twofold.${table}`)).rows[0].count)
   await until('a quarter of the orders has an outcome', async () => (await count('outcome')) > ORDERS / 4, 120_000)
@@ -54,21 +59,56 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
   expect(await count('outcome'), 'the faults came while work was under way').toBeLessThan(ORDERS)
 
   expect(await replay.ended(200_000), replay.output()).toBe(0)
+  const versions = await deposited
   expect(replay.output()).toContain('0 differences')
   expect(replay.output()).toMatch(/lost\s+0\b/)
   expect(replay.output()).toMatch(/duplicated\s+0\b/)
 
   expect(await count('waiting')).toBe(0)
   expect(await count('parked')).toBe(0)
-  const outcomes = await client.query(`select count(*)::int as commands, count(distinct id)::int as ids,
-    count(*) filter (where status = 'succeeded')::int as succeeded from twofold.outcome where command = 'placeOrder'`)
-  expect(outcomes.rows[0]).toMatchObject({ succeeded: ORDERS })
-  expect(outcomes.rows[0].ids).toBe(outcomes.rows[0].commands)
-  const versions = await client.query(
-    `select count(*)::int as orders, max(version)::int as highest from twofold.entity where service = 'orders'`,
-  )
-  expect(versions.rows[0]).toEqual({ orders: ORDERS, highest: 1 })
+  // A request that was taken twice would be a second command, rejected because its order is there.
+  const outcomes = await client.query(`select count(*)::int as commands, count(*) filter (where status = 'succeeded')::int as succeeded
+    from twofold.outcome where command = 'placeOrder'`)
+  expect(outcomes.rows[0]).toEqual({ commands: ORDERS, succeeded: ORDERS })
+  expect(await count(`entity where service = 'orders'`)).toBe(ORDERS)
+
+  for (const walletId of new Set(WALLETS)) {
+    const of = versions.filter((_, caller) => WALLETS[caller] === walletId).flat()
+    expect(of.length, 'deposits went on all the time').toBeGreaterThan(20)
+    // One more would be a deposit that took effect twice, one less a deposit that did not, the same one twice a race.
+    expect(of.toSorted((a, b) => a - b)).toEqual(of.map((_, at) => at + 1))
+    const wallet = await client.query(`select version::int, state from twofold.entity where service = 'wallets' and key = $1`, [walletId])
+    expect(wallet.rows[0]).toEqual({ version: of.length, state: { balanceCents: of.length } })
+  }
+  // Each command of the shop that changes something emits one event, so an effect without its event would show, and the reverse.
+  const torn = await client.query(`select service, key, version, events from twofold.entity full join
+    (select service, key, count(*) as events from twofold.event group by service, key) as told using (service, key)
+    where version is distinct from events`)
+  expect(torn.rows, 'versions count the events').toEqual([])
   const gaps = await client.query(`select partition from twofold.event group by partition having max(seq) <> count(*) or min(seq) <> 1`)
   expect(gaps.rows, 'events are numbered without gaps').toEqual([])
   await client.end()
 })
+
+function isRunning({ child }: Program): boolean {
+  return child.exitCode === null && child.signalCode === null
+}
+
+/** Deposits a cent, and again when that has its outcome, for as long as `goOn`. Returns the versions that the deposits led to. */
+async function deposits(shop: Instances, walletId: string, caller: number, goOn: () => boolean): Promise<number[]> {
+  const versions: number[] = []
+  while (goOn()) {
+    // Sent to the next instance under the same key where one does not answer, so it is one deposit.
+    const key = `"${walletId}-${caller}-${versions.length}"`
+    const headers = { 'content-type': 'application/json', prefer: 'respond-async', 'idempotency-key': key }
+    const accepted = await shop.request(`/wallets/${walletId}/deposits`, { method: 'POST', headers, body: '{"amountCents":1}' })
+    expect(accepted.status).toBe(202)
+    let outcome: Readonly<Record<string, unknown>> = { status: 'queued' }
+    while (outcome['status'] === 'queued' || outcome['status'] === 'running') {
+      outcome = (await shop.request(`${accepted.headers.location}?wait=10`)).body
+    }
+    expect(outcome).toMatchObject({ status: 'succeeded' })
+    versions.push(Number(outcome['version']))
+  }
+  return versions
+}
