@@ -18,8 +18,8 @@ export interface DirectCarrier {
   /** Whether the owner of this command's home key can be reached directly from here. */
   reaches(envelope: Envelope): boolean
   /**
-   * Hands the command to its owner. Rejects with the signal's reason when the caller stops waiting; the command may then still
-   * take effect, so the caller appends the same envelope to the log and names its id.
+   * Hands the command to its owner. Rejects with the signal's reason when the caller stops waiting (without a signal it waits to the
+   * end); the command may then still take effect, so the caller appends the same envelope to the log and names its id.
    */
-  call(envelope: Envelope, signal: AbortSignal): Promise<DirectResult>
+  call(envelope: Envelope, signal?: AbortSignal): Promise<DirectResult>
 }

@@ -17,9 +17,12 @@ export class PostgresCommandIds implements CommandIds, Service {
   readonly #database: Database
   readonly #clock: () => number
   readonly #random = Buffer.alloc(4096)
-  #at = this.#random.length
+  /** `#random` in hexadecimal; what stands before `#at` is used up. */
+  #hex = ''
+  #at = 0
   #offsetMs = 0
   #lastMs = 0
+  #prefix = ''
   #counter = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -46,27 +49,27 @@ export class PostgresCommandIds implements CommandIds, Service {
   /** 48 bits of milliseconds, a 12-bit counter within the millisecond, 62 random bits. A clock that goes back does not make ids go back. */
   next(): string {
     const now = this.now()
-    if (now > this.#lastMs) {
-      this.#lastMs = now
-      this.#counter = 0
-    } else if (this.#counter === 0xfff) {
-      this.#lastMs += 1
-      this.#counter = 0
-    } else this.#counter += 1
-    const time = this.#lastMs.toString(16).padStart(12, '0')
+    if (now > this.#lastMs) this.#begin(now)
+    else if (this.#counter === 0xfff) this.#begin(this.#lastMs + 1)
+    else this.#counter += 1
+    if (this.#at + 16 > this.#hex.length) this.#refill()
+    const at = this.#at
+    this.#at = at + 16
     const counter = this.#counter.toString(16).padStart(3, '0')
-    const random = this.#takeRandom()
-    const variant = ((Number.parseInt(random.charAt(0), 16) & 0x3) | 0x8).toString(16)
-    return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}-${variant}${random.slice(1, 4)}-${random.slice(4)}`
+    const variant = ((Number.parseInt(this.#hex.charAt(at), 16) & 0x3) | 0x8).toString(16)
+    return `${this.#prefix}${counter}-${variant}${this.#hex.slice(at + 1, at + 4)}-${this.#hex.slice(at + 4, at + 16)}`
   }
 
-  #takeRandom(): string {
-    if (this.#at + 8 > this.#random.length) {
-      randomFillSync(this.#random)
-      this.#at = 0
-    }
-    this.#at += 8
-    return this.#random.toString('hex', this.#at - 8, this.#at)
+  #begin(ms: number): void {
+    this.#lastMs = ms
+    this.#counter = 0
+    const time = ms.toString(16).padStart(12, '0')
+    this.#prefix = `${time.slice(0, 8)}-${time.slice(8)}-7`
+  }
+
+  #refill(): void {
+    this.#hex = randomFillSync(this.#random).toString('hex')
+    this.#at = 0
   }
 
   /** Half of the shortest of three round trips is the best guess at how old the answer is. */

@@ -1,8 +1,10 @@
-// Outcomes, for those who wait: all waiters of a process are answered by one query, woken by a ring and polled in between.
+// Outcomes, for those who wait. What this process's own engine commits they are told at once; for what others commit, one query looks for
+// all who are due: at a ring, and after growing pauses in between.
 import type { StoredClaim } from '../../ports/command-log.ts'
 import type { Database } from '../../ports/database.ts'
 import type { Outcomes, PendingCommand, StoredOutcome } from '../../ports/outcomes.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { pause } from '../../runtime/backoff.ts'
 import { Wake } from '../../runtime/wake.ts'
 import { plainArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
@@ -20,6 +22,9 @@ export interface OutcomesOptions {
 interface Waiter {
   readonly id: string
   readonly settle: (outcome: StoredOutcome | undefined, error?: Error) => void
+  /** When it is looked for next without a ring, on the clock of `performance.now()`, and the pause after that. */
+  lookAt: number
+  pauseMs: number
 }
 
 /** Outcomes of this process's own engine that are answered without asking the database. */
@@ -27,6 +32,9 @@ const RECENT_MAX = 10_000
 
 const POLL_MS_MIN = 25
 const POLL_MS_MAX = 1000
+
+/** A look that took so long is followed by a pause of twice its length, whoever rings: many who wait must not keep the database busy. */
+const REST = 2
 
 /** The longest a command may travel between getting its id and being appended: the longest wait of a caller, generously. */
 const TRAVEL_MS = 300_000
@@ -39,8 +47,10 @@ const QUEUED = `select exists (select 1 from twofold._command
 
 export class PostgresOutcomes implements Outcomes {
   readonly #options: OutcomesOptions
-  readonly #waiters = new Set<Waiter>()
-  readonly #recent = new Map<string, StoredOutcome>()
+  readonly #waiters = new Map<string, Set<Waiter>>()
+  // Two generations, the younger first: dropping the elder is cheaper than dropping one outcome for each that comes.
+  #recent = new Map<string, StoredOutcome>()
+  #elder = new Map<string, StoredOutcome>()
   readonly #wake = new Wake()
   #watching = false
 
@@ -50,38 +60,38 @@ export class PostgresOutcomes implements Outcomes {
 
   /** The engine of this very process has committed these: whoever waits for one of them is told at once. */
   committed(outcomes: readonly StoredOutcome[]): void {
-    for (const outcome of outcomes) this.#recent.set(outcome.id, outcome)
-    for (const waiter of this.#waiters) {
-      const outcome = this.#recent.get(waiter.id)
-      if (outcome) waiter.settle(outcome)
+    for (const outcome of outcomes) {
+      this.#recent.set(outcome.id, outcome)
+      if (this.#waiters.size > 0) this.#tell(outcome)
     }
-    for (const id of this.#recent.keys()) {
-      if (this.#recent.size <= RECENT_MAX) return
-      this.#recent.delete(id)
-    }
+    if (this.#recent.size < RECENT_MAX / 2) return
+    this.#elder = this.#recent
+    this.#recent = new Map()
   }
 
   find(commandId: string, timeoutMs: number, signal?: AbortSignal): Promise<StoredOutcome | undefined> {
-    const recent = this.#recent.get(commandId)
+    const recent = this.#recent.get(commandId) ?? this.#elder.get(commandId)
     if (recent) return Promise.resolve(recent)
+    if (timeoutMs <= 0 || signal?.aborted) return this.#lookOnce(commandId, signal)
     return new Promise((resolve, reject) => {
+      const giveUp = (): void => waiter.settle(undefined)
       const waiter: Waiter = {
         id: commandId,
         settle: (outcome, error) => {
-          if (!this.#waiters.delete(waiter)) return
+          if (!this.#forget(waiter)) return
           clearTimeout(timer)
           signal?.removeEventListener('abort', giveUp)
           if (error === undefined) resolve(outcome)
           else reject(error)
         },
+        lookAt: performance.now() + POLL_MS_MIN,
+        pauseMs: POLL_MS_MIN,
       }
-      const giveUp = (): void => waiter.settle(undefined)
-      const timer = timeoutMs > 0 ? setTimeout(giveUp, timeoutMs) : undefined
-      this.#waiters.add(waiter)
-      if (signal?.aborted) return giveUp()
-      if (timeoutMs <= 0) return this.#lookOnce(waiter)
+      const timer = setTimeout(giveUp, timeoutMs)
       signal?.addEventListener('abort', giveUp, { once: true })
-      this.#wake.ring()
+      const same = this.#waiters.get(commandId)
+      if (same) same.add(waiter)
+      else this.#waiters.set(commandId, new Set([waiter]))
       if (!this.#watching) void this.#watch()
     })
   }
@@ -102,38 +112,64 @@ export class PostgresOutcomes implements Outcomes {
     return rows[0] && storedClaim(rows[0])
   }
 
-  #lookOnce(waiter: Waiter): void {
-    this.#query([waiter.id]).then(
-      (found) => waiter.settle(found.get(waiter.id)),
-      (error: Error) => waiter.settle(undefined, error),
-    )
+  async #lookOnce(commandId: string, signal: AbortSignal | undefined): Promise<StoredOutcome | undefined> {
+    if (signal?.aborted) return undefined
+    return (await this.#query([commandId]))[0]
+  }
+
+  #tell(outcome: StoredOutcome): void {
+    for (const waiter of this.#waiters.get(outcome.id) ?? []) waiter.settle(outcome)
+  }
+
+  /** False: it was settled before. */
+  #forget(waiter: Waiter): boolean {
+    const same = this.#waiters.get(waiter.id)
+    if (!same?.delete(waiter)) return false
+    if (same.size === 0) this.#waiters.delete(waiter.id)
+    return true
   }
 
   /** Runs while somebody waits. A failing look is not the end: the waiters have their own deadlines. */
   async #watch(): Promise<void> {
     this.#watching = true
     const unlisten = this.#options.signals.listen('outcome', () => this.#wake.ring())
-    let pollMs = POLL_MS_MIN
+    let restMs = 0
     while (this.#waiters.size > 0) {
-      const rung = await this.#wake.sleep(pollMs)
-      pollMs = rung ? POLL_MS_MIN : Math.min(POLL_MS_MAX, pollMs * 2)
-      if (this.#waiters.size === 0) break
+      if (restMs > 1) await pause(Math.min(restMs, POLL_MS_MAX))
+      restMs = 0
+      const rung = await this.#wake.sleep(POLL_MS_MIN)
+      const started = performance.now()
+      const due = rung ? [...this.#waiters.keys()] : this.#due(started)
+      if (due.length === 0) continue
       try {
-        const found = await this.#query([...new Set([...this.#waiters].map((waiter) => waiter.id))])
-        for (const waiter of this.#waiters) {
-          const outcome = found.get(waiter.id)
-          if (outcome) waiter.settle(outcome)
-        }
+        for (const outcome of await this.#query(due)) this.#tell(outcome)
       } catch (error) {
         this.#options.log.debug({ reason: String(error) }, 'cannot look for outcomes right now')
       }
+      restMs = (performance.now() - started) * REST
     }
     unlisten()
     this.#watching = false
   }
 
-  async #query(ids: readonly string[]): Promise<Map<string, StoredOutcome>> {
+  /** The ids of those who are due, and when they are due again. */
+  #due(now: number): string[] {
+    const due: string[] = []
+    for (const [id, waiters] of this.#waiters) {
+      let isDue = false
+      for (const waiter of waiters) {
+        if (waiter.lookAt > now) continue
+        isDue = true
+        waiter.pauseMs = Math.min(POLL_MS_MAX, waiter.pauseMs * 2)
+        waiter.lookAt = now + waiter.pauseMs
+      }
+      if (isDue) due.push(id)
+    }
+    return due
+  }
+
+  async #query(ids: readonly string[]): Promise<StoredOutcome[]> {
     const { rows } = await this.#options.database.query<OutcomeRow>(FIND, [plainArray(ids)])
-    return new Map(rows.map((row) => [row.id, storedOutcome(row)]))
+    return rows.map(storedOutcome)
   }
 }

@@ -80,7 +80,15 @@ export class Engine implements Service, DirectCarrier {
     return this.#lane.holds(this.#partition(envelope))
   }
 
-  call(envelope: Envelope, signal: AbortSignal): Promise<DirectResult> {
+  call(envelope: Envelope, signal?: AbortSignal): Promise<DirectResult> {
+    if (signal !== undefined) return this.#callWhile(envelope, signal)
+    return new Promise((resolve) => {
+      const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: resolve } }
+      if (!this.#lane.deliver(work)) resolve({ status: 'deferred' })
+    })
+  }
+
+  #callWhile(envelope: Envelope, signal: AbortSignal): Promise<DirectResult> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason as Error)
       const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: (result) => finish(result) } }

@@ -14,13 +14,12 @@ export interface Emitted {
   readonly data: string
 }
 
-/** How one run ended. `failed`: the handler threw; the command may be tried again. Texts are JSON; `changed` are the cells that differ now. */
+/** How one run ended. `failed`: the handler threw; the command may be tried again. Texts are JSON. */
 export type Ran =
   | {
       readonly status: 'succeeded'
       readonly reply: string | undefined
       readonly events: readonly Emitted[]
-      readonly changed: readonly Cell[]
     }
   | { readonly status: 'rejected'; readonly code: string; readonly data: string | undefined }
   | { readonly status: 'failed'; readonly error: unknown }
@@ -29,16 +28,22 @@ export type Ran =
 interface Run {
   readonly cells: readonly Cell[]
   readonly events: Emitted[]
-  readonly replaced: Map<Cell, unknown>
-  readonly removed: Set<Cell>
+  // Made when a handler asks for them: most never do.
+  replaced: Map<Cell, unknown> | undefined
+  removed: Set<Cell> | undefined
+}
+
+/** A command of this side, ready to run. `single`: its handler gets one state, not a list of them. */
+interface Ready {
+  readonly command: AnyCommand
+  readonly handler: AnyHandler
+  readonly reject: AnyContext['reject']
+  single: boolean | undefined
 }
 
 /** The commands of one stateful side, ready to run. `emit`, `reject` and the rest are made once and not per command. */
 export class CommandRunner {
-  readonly #commands: ReadonlyMap<
-    string,
-    { readonly command: AnyCommand; readonly handler: AnyHandler; readonly reject: AnyContext['reject'] }
-  >
+  readonly #commands: ReadonlyMap<string, Ready>
   readonly #emit: AnyContext['emit']
   readonly #side: AnyStateful
   #run: Run | undefined
@@ -50,7 +55,7 @@ export class CommandRunner {
       Object.values(side.contract.commands).map((command) => {
         const handler = side.handlers[command.name]
         if (handler === undefined) throw new TwofoldError('INVALID_APP', `command ${command.service}.${command.name} has no handler`)
-        return [command.name, { command, handler, reject: rejecters(command) }]
+        return [command.name, { command, handler, reject: rejecters(command), single: undefined }]
       }),
     )
   }
@@ -60,11 +65,14 @@ export class CommandRunner {
     const known = this.#commands.get(name)
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
     const distinct = cells.length === 1 ? cells : [...new Set(cells)]
-    this.#run = { cells: distinct, events: [], replaced: new Map(), removed: new Set() }
+    this.#run = { cells: distinct, events: [], replaced: undefined, removed: undefined }
     try {
       const parsed = checked(known.command.input, JSON.parse(input), `the input of ${this.#side.contract.name}.${name}`)
-      const reply = known.handler(handed(known.command, parsed, cells, given), parsed, this.#context(known.reject, cells, given))
-      return this.#keep(known.command, reply, this.#run)
+      // One key or a list of them is a matter of the contract's types: it is the same for every input.
+      known.single ??= typeof known.command.key(parsed, given) === 'string'
+      // The same key twice is the same object, so that money moved to itself is not made.
+      const states = known.single ? cells[0]?.state : cells.map((cell) => cell.state)
+      return this.#keep(known.command, known.handler(states, parsed, this.#context(known.reject, cells, given)), this.#run)
     } catch (error) {
       for (const cell of distinct) cell.undo()
       if (!(error instanceof RejectedByHandler)) return { status: 'failed', error }
@@ -79,16 +87,15 @@ export class CommandRunner {
       throw misused(`the handler of ${command.service}.${command.name} returned a promise; entity handlers are synchronous`)
     }
     const text = command.reply && JSON.stringify(checked(command.reply, reply, `the reply of ${command.service}.${command.name}`))
+    const { cells, replaced, removed } = run
     // All states are serialized before any is kept, so that one that cannot be leaves no trace in the others.
-    const left = run.cells.map((cell) => {
-      if (run.removed.has(cell)) return { cell, state: undefined, text: cell.initial() }
-      const state = run.replaced.has(cell) ? run.replaced.get(cell) : cell.state
-      return { cell, state, text: cell.serialize(state) }
-    })
-    const changed = left
-      .filter(({ cell, state, text: after }) => (run.removed.has(cell) ? cell.remove(after) : cell.keep(state, after)))
-      .map(({ cell }) => cell)
-    return { status: 'succeeded', reply: text, events: run.events, changed }
+    const states = cells.map((cell) => (replaced?.has(cell) ? replaced.get(cell) : cell.state))
+    const texts = cells.map((cell, at) => (removed?.has(cell) ? cell.initial() : cell.serialize(states[at])))
+    for (const [at, cell] of cells.entries()) {
+      if (removed?.has(cell)) cell.remove(texts[at] ?? '')
+      else cell.keep(states[at], texts[at] ?? '')
+    }
+    return { status: 'succeeded', reply: text, events: run.events }
   }
 
   #context(reject: AnyContext['reject'], cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): AnyContext {
@@ -106,12 +113,12 @@ export class CommandRunner {
 
   readonly #replace = (current: unknown, next: unknown): void => {
     const run = this.#current('replace')
-    run.replaced.set(cellOf(run, current), next)
+    run.replaced = (run.replaced ?? new Map<Cell, unknown>()).set(cellOf(run, current), next)
   }
 
   readonly #remove = (current: unknown): void => {
     const run = this.#current('remove')
-    run.removed.add(cellOf(run, current))
+    run.removed = (run.removed ?? new Set<Cell>()).add(cellOf(run, current))
   }
 
   readonly #exists = (current: unknown): boolean => cellOf(this.#current('exists'), current).exists
@@ -121,12 +128,6 @@ export class CommandRunner {
       throw misused(`${what} was called after its handler had returned; a handler does everything before it returns`)
     return this.#run
   }
-}
-
-/** One key: its state. Several: their states in order; the same key twice is the same object, so that money moved to itself is not made. */
-function handed(command: AnyCommand, parsed: unknown, cells: readonly Cell[], given: { readonly commandId: string }): unknown {
-  const single = cells.length === 1 && typeof command.key(parsed, given) === 'string'
-  return single ? cells[0]?.state : cells.map((cell) => cell.state)
 }
 
 function rejected(command: AnyCommand, { code, data }: RejectedByHandler): Ran {
@@ -162,7 +163,7 @@ function rejecters(command: AnyCommand): AnyContext['reject'] {
 
 function cellOf(run: Run, state: unknown): Cell {
   const cell = run.cells.find(
-    (candidate) => candidate.state === state || (run.replaced.has(candidate) && run.replaced.get(candidate) === state),
+    (candidate) => candidate.state === state || (run.replaced?.has(candidate) === true && run.replaced.get(candidate) === state),
   )
   if (cell === undefined) throw misused('replace, remove and exists take the state that the handler was given')
   return cell

@@ -18,7 +18,7 @@ function directly(
   return {
     calls,
     reaches: () => true,
-    call: async (envelope, signal) => {
+    call: async (envelope, signal = AbortSignal.abort()) => {
       calls.push(envelope)
       return answer(envelope, signal)
     },
