@@ -12,6 +12,7 @@
 // loops from them, see `SESSION_SETTINGS`), so that two statements cannot lock each other out.
 import { byKey, type EffectBatch, type EntityRead, type EntityWrite } from '../../ports/effect-store.ts'
 import { encodeEnvelope } from '../../contract/envelope.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { encodeEvents } from './event-rows.ts'
 import { jsonTexts, plainArray, textArray } from './array-literal.ts'
 
@@ -59,17 +60,19 @@ const parts: readonly Part[] = [
   {
     name: 'written',
     count: (batch) => updates(batch).length,
-    sql: `update twofold._entity e set version = t.version, shape = t.shape, state = t.state
-      from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::int[], string_to_array($6, E'\\x1e', '')) t(service, key, was, version, shape, state)
-      where e.service = t.service and e.key = t.key and e.version = t.was returning 1`,
+    sql: `update twofold._entity e set version = t.version, shape = ($2::int[])[t.kind], state = t.state
+      from unnest($3::int[], $4::text[], $5::bigint[], $6::bigint[], string_to_array($7, E'\\x1e', '')) t(kind, key, was, version, state)
+      where e.service = ($1::text[])[t.kind] and e.key = t.key and e.version = t.was returning 1`,
     arrays: (batch) => {
       const rows = updates(batch)
+      const { distinct, kinds } = kindsOf(rows, (a, b) => a.service === b.service && a.shape === b.shape)
       return [
-        textArray(rows.map((row) => row.service)),
+        textArray(distinct.map((row) => row.service)),
+        plainArray(distinct.map((row) => row.shape)),
+        plainArray(kinds),
         textArray(rows.map((row) => row.key)),
         plainArray(rows.map((row) => row.from)),
         plainArray(rows.map((row) => row.version)),
-        plainArray(rows.map((row) => row.shape)),
         jsonTexts(rows.map((row) => row.state)),
       ]
     },
@@ -114,21 +117,27 @@ const parts: readonly Part[] = [
   {
     name: 'outcome',
     count: (batch) => batch.outcomes.length,
-    sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq, finished_at)
-      select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], string_to_array($6, E'\\x1e', ''), $7::bigint[], $8::int[], $9::bigint[],
-        $10::timestamptz[]) returning 1`,
-    arrays: ({ outcomes }) => [
-      plainArray(outcomes.map((outcome) => outcome.id)),
-      textArray(outcomes.map((outcome) => outcome.service)),
-      textArray(outcomes.map((outcome) => outcome.command)),
-      textArray(outcomes.map((outcome) => outcome.status)),
-      textArray(outcomes.map((outcome) => outcome.code)),
-      jsonTexts(outcomes.map((outcome) => outcome.body)),
-      plainArray(outcomes.map((outcome) => outcome.version)),
-      plainArray(outcomes.map((outcome) => outcome.partition)),
-      plainArray(outcomes.map((outcome) => outcome.eventSeq)),
-      plainArray(outcomes.map((outcome) => outcome.finishedAt.toISOString())),
-    ],
+    sql: `insert into twofold._outcome (id, service, command, status, code, finished_at, body, version, partition, event_seq)
+      select t.id, ($1::text[])[t.kind], ($2::text[])[t.kind], ($3::text[])[t.kind], ($4::text[])[t.kind], ($5::timestamptz[])[t.kind],
+        t.body, t.version, t.partition, t.event_seq
+      from unnest($6::uuid[], $7::int[], string_to_array($8, E'\\x1e', ''), $9::bigint[], $10::int[], $11::bigint[])
+        t(id, kind, body, version, partition, event_seq) returning 1`,
+    arrays: ({ outcomes }) => {
+      const { distinct, kinds } = kindsOf(outcomes, sameEnd)
+      return [
+        textArray(distinct.map((outcome) => outcome.service)),
+        textArray(distinct.map((outcome) => outcome.command)),
+        textArray(distinct.map((outcome) => outcome.status)),
+        textArray(distinct.map((outcome) => outcome.code)),
+        plainArray(distinct.map((outcome) => outcome.finishedAt.toISOString())),
+        plainArray(outcomes.map((outcome) => outcome.id)),
+        plainArray(kinds),
+        jsonTexts(outcomes.map((outcome) => outcome.body)),
+        plainArray(outcomes.map((outcome) => outcome.version)),
+        plainArray(outcomes.map((outcome) => outcome.partition)),
+        plainArray(outcomes.map((outcome) => outcome.eventSeq)),
+      ]
+    },
   },
   {
     name: 'claim',
@@ -214,6 +223,27 @@ const parts: readonly Part[] = [
     ],
   },
 ]
+
+/**
+ * Values that most rows of a batch share are sent once: `kinds[i]`, counted from 1 as PostgreSQL counts, says which of `distinct` has those
+ * of row i.
+ */
+function kindsOf<Row>(rows: readonly Row[], same: (a: Row, b: Row) => boolean): { distinct: Row[]; kinds: number[] } {
+  const distinct: Row[] = []
+  let kind = 0
+  const kinds = rows.map((row) => {
+    const last = distinct[kind - 1]
+    if (last !== undefined && same(last, row)) return kind
+    kind = distinct.findIndex((known) => same(known, row)) + 1
+    if (kind === 0) kind = distinct.push(row)
+    return kind
+  })
+  return { distinct, kinds }
+}
+
+function sameEnd(a: StoredOutcome, b: StoredOutcome): boolean {
+  return a.command === b.command && a.service === b.service && a.status === b.status && a.code === b.code && a.finishedAt === b.finishedAt
+}
 
 function updates(batch: EffectBatch): EntityWrite[] {
   return batch.writes.filter((write) => write.from > 0)
