@@ -146,6 +146,8 @@ export interface EffectSession {
     inHand: readonly string[],
   ): Promise<{ readonly rows: readonly LogRow[]; readonly more: boolean }>
   load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>
+  /** Makes ready what `commit` will send of this batch: whoever calls it while another commit is under way saves that time later. */
+  encode(batch: EffectBatch): void
   /** Commits the batch. @throws BatchAborted */
   commit(batch: EffectBatch): Promise<void>
   recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery>

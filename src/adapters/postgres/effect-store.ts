@@ -16,7 +16,7 @@ import {
 } from '../../ports/effect-store.ts'
 import { plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
-import { commitStatement } from './commit-statement.ts'
+import { commitStatement, type CommitStatement } from './commit-statement.ts'
 import { SILENCE_MS, STATEMENT_MS } from './database.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
@@ -122,6 +122,7 @@ class PostgresEffectSession implements EffectSession {
   readonly #connect: () => Promise<pg.Client>
   readonly #onCommitted: EffectStoreOptions['onCommitted']
   #lockingClient: pg.Client | undefined
+  #encoded: { readonly batch: EffectBatch; readonly statement: CommitStatement } | undefined
 
   constructor(client: pg.Client, reader: pg.Client, connect: () => Promise<pg.Client>, onCommitted: EffectStoreOptions['onCommitted']) {
     this.#client = client
@@ -142,8 +143,14 @@ class PostgresEffectSession implements EffectSession {
     return load(this.#reader, 'twofold_load', LOAD, keys)
   }
 
+  encode(batch: EffectBatch): void {
+    this.#encoded = { batch, statement: commitStatement(batch) }
+  }
+
   async commit(batch: EffectBatch): Promise<void> {
-    await commit(this.#client, batch)
+    const encoded = this.#encoded
+    this.#encoded = undefined
+    await store(this.#client, encoded?.batch === batch ? encoded.statement : commitStatement(batch))
     this.#onCommitted(batch)
   }
 
@@ -211,7 +218,7 @@ class PostgresEffectSession implements EffectSession {
       const result = await work({
         load: () => Promise.resolve(rows),
         commit: async (batch) => {
-          await commit(client, batch)
+          await store(client, commitStatement(batch))
           stored = batch
         },
       })
@@ -278,8 +285,7 @@ function parkedCommand({ envelope, dueAt, seq, partition, attempts }: ParkedRow)
   return { seq, partition, attempts, envelope: decodeEnvelope(envelope), dueAt: Number(dueAt) }
 }
 
-async function commit(client: pg.Client, batch: EffectBatch): Promise<void> {
-  const { name, text, values } = commitStatement(batch)
+async function store(client: pg.Client, { name, text, values }: CommitStatement): Promise<void> {
   await run(client, name, text, values)
 }
 

@@ -85,9 +85,11 @@ export class Committer {
     const [piece] = pieces
     const counts = { failures: this.#failures, givenBack: this.#givenBack }
     if (piece === undefined || pieces.length > 1 || piece.cross) return { ...counts, pieces, planned: undefined }
-    const cells = await this.#loaded(await this.#options.session(), piece)
+    const session = await this.#options.session()
+    const cells = await this.#loaded(session, piece)
     // What failed meanwhile has left these cells as it never stored them.
     const planned = counts.failures === this.#failures ? this.#plan(piece, cells, new Map()) : undefined
+    if (planned !== undefined) session.encode(planned.batch)
     return { ...counts, pieces, planned }
   }
 
@@ -221,7 +223,10 @@ export class Committer {
   #committed(planned: PlannedBatch): void {
     for (const [partition, last] of planned.lastEvents) this.#options.held.setLastEvent(partition, last)
     for (const parked of planned.parkedKeys.values()) this.#options.parking.set(parked)
-    for (const { work, result } of planned.answers) settle(work, result)
+    // Not before the next batch, which is ready, is on its way: whoever is answered goes on at once, and there may be thousands.
+    setImmediate(() => {
+      for (const { work, result } of planned.answers) settle(work, result)
+    })
     for (const letter of planned.batch.deadLetters) {
       const { id, service, command, keys } = letter.envelope
       this.#options.log.error(
