@@ -1,6 +1,7 @@
 // What the engine needs from a database: take commands, load states, commit a batch in one checked statement.
 import type { Envelope } from '../contract/envelope.ts'
 import type { StoredClaim } from './command-log.ts'
+import type { PackedEvents } from './event-log.ts'
 import type { StoredOutcome } from './outcomes.ts'
 
 /** One packed row of the log: the commands of one append batch and one partition. It is consumed whole. */
@@ -59,12 +60,10 @@ export function byKey(a: Pick<EntityRead, 'service' | 'key'>, b: Pick<EntityRead
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0
 }
 
-export interface EventAppend {
+export interface EventAppend extends PackedEvents {
   readonly partition: number
   /** The number of the last of `lines`; they are numbered without gaps. */
   readonly last: number
-  /** Each event as `encodeEvent` writes it. */
-  readonly lines: readonly string[]
 }
 
 export interface ParkWrite {

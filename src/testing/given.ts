@@ -67,7 +67,7 @@ function happened(
   const ran = new CommandRunner(side).run(name, JSON.stringify(input), named, { commandId, now: at.now ?? new Date(0) })
   if (ran.status === 'failed') throw ran.error
   const events =
-    ran.status === 'succeeded' ? ran.events.map((event) => ({ name: event.name, data: JSON.parse(event.data) as unknown })) : []
+    ran.status === 'succeeded' ? ran.events.map(({ event, data }) => ({ name: event.name, data: JSON.parse(data) as unknown })) : []
   const after = [...cells].filter(([, cell]) => cell.exists).map(([key, cell]) => [key, JSON.parse(cell.text) as unknown])
   const version = named[0]?.version ?? 0
   const outcome =

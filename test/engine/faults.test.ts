@@ -17,7 +17,7 @@ const credit = (account: string): ['credit', { account: string; amount: number }
 /** The session as it is, but for the given calls. */
 const but = (real: EffectSession, changed: Partial<EffectSession>): EffectSession => {
   const rest = Object.getOwnPropertyNames(Object.getPrototypeOf(real)).filter((name) => name !== 'constructor') as (keyof EffectSession)[]
-  const same = Object.fromEntries(rest.map((name) => [name, (...given: never[]) => real[name].apply(real, given)]))
+  const same = Object.fromEntries(rest.map((name) => [name, (real[name] as CallableFunction).bind(real)]))
   return { ...(same as unknown as EffectSession), ...changed }
 }
 

@@ -29,7 +29,7 @@ test('a reactor gets the events it names, lifted, and passes over the others', a
     on: { shop: { paid: (event) => void seen.push([event.id, event.time, event.data]) } },
   })
   await given.append(2, [
-    sent('x'),
+    { ...sent('x'), time: 1000 },
     { id: 'c-0', name: 'paid', shape: 1, time: 1000, data: { cents: 5 } },
     { service: 'elsewhere', name: 'paid', data: {} },
   ])

@@ -85,11 +85,15 @@ export class Scene {
 
   /** Stores one row of events as the engine does, numbered from `first` (default: behind the last one), and wakes readers. */
   async append(partition: number, given: readonly Given[], first?: number): Promise<void> {
-    const lines = given.map(({ data, ...rest }) => encodeEvent({ ...blank(), ...rest }, JSON.stringify(data)))
+    const events = given.map((each) => ({ ...blank(), ...each }))
+    const lines = events.map(({ id, version, key, data }, kind) => {
+      const [, commandId = '', ordinal = ''] = /^(.*)-(\d+)$/.exec(id) ?? []
+      return encodeEvent(kind, commandId, Number(ordinal), version, key, JSON.stringify(data))
+    })
     await this.database.query(
       `insert into twofold._event (partition, seq, count, body)
        select $1, coalesce($2::bigint - 1, (select max(seq) from twofold._event where partition = $1), 0) + $3::int, $3::int, $4`,
-      [partition, first ?? null, given.length, encodeEvents(lines)],
+      [partition, first ?? null, given.length, encodeEvents({ time: events[0]?.time ?? 0, kinds: events, lines })],
     )
     this.ring('event')
   }

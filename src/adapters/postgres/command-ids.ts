@@ -7,6 +7,8 @@ import type { Service } from '../../runtime/service.ts'
 /** How often the offset to the database's clock is measured. */
 const MEASURE_MS = 30_000
 
+const HEX_DIGITS = Buffer.from('0123456789abcdef', 'latin1')
+
 export interface CommandIdsOptions {
   readonly database: Database
   /** The process clock, in milliseconds since 1970. Default `Date.now`. */
@@ -16,13 +18,13 @@ export interface CommandIdsOptions {
 export class PostgresCommandIds implements CommandIds, Service {
   readonly #database: Database
   readonly #clock: () => number
+  /** Random bytes; what stands before `#used` is used up. */
   readonly #random = Buffer.alloc(4096)
-  /** `#random` in hexadecimal; what stands before `#at` is used up. */
-  #hex = ''
-  #at = 0
+  #used = 4096
+  /** The id as text, whose parts are overwritten: one text made of it costs less than putting one together. */
+  readonly #text = Buffer.from('00000000-0000-7000-8000-000000000000', 'latin1')
   #offsetMs = 0
   #lastMs = 0
-  #prefix = ''
   #counter = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -52,24 +54,32 @@ export class PostgresCommandIds implements CommandIds, Service {
     if (now > this.#lastMs) this.#begin(now)
     else if (this.#counter === 0xfff) this.#begin(this.#lastMs + 1)
     else this.#counter += 1
-    if (this.#at + 16 > this.#hex.length) this.#refill()
-    const at = this.#at
-    this.#at = at + 16
-    const counter = this.#counter.toString(16).padStart(3, '0')
-    const variant = ((Number.parseInt(this.#hex.charAt(at), 16) & 0x3) | 0x8).toString(16)
-    return `${this.#prefix}${counter}-${variant}${this.#hex.slice(at + 1, at + 4)}-${this.#hex.slice(at + 4, at + 16)}`
+    this.#writeDigits(15, this.#counter, 3)
+    if (this.#used + 8 > this.#random.length) this.#refill()
+    const at = this.#used
+    this.#used = at + 8
+    const variant = (this.#random.readUInt16BE(at) & 0x3fff) | 0x8000
+    this.#writeDigits(19, variant, 4)
+    this.#writeDigits(24, this.#random.readUIntBE(at + 2, 3), 6)
+    this.#writeDigits(30, this.#random.readUIntBE(at + 5, 3), 6)
+    return this.#text.toString('latin1')
   }
 
   #begin(ms: number): void {
     this.#lastMs = ms
     this.#counter = 0
-    const time = ms.toString(16).padStart(12, '0')
-    this.#prefix = `${time.slice(0, 8)}-${time.slice(8)}-7`
+    this.#writeDigits(0, Math.floor(ms / 0x10000), 8)
+    this.#writeDigits(9, ms % 0x10000, 4)
+  }
+
+  /** `value`, below 2^32, as `digits` hexadecimal digits. */
+  #writeDigits(from: number, value: number, digits: number): void {
+    for (let at = from + digits - 1, rest = value; at >= from; at -= 1, rest >>>= 4) this.#text[at] = HEX_DIGITS[rest & 0xf] ?? 0
   }
 
   #refill(): void {
-    this.#hex = randomFillSync(this.#random).toString('hex')
-    this.#at = 0
+    randomFillSync(this.#random)
+    this.#used = 0
   }
 
   /** Half of the shortest of three round trips is the best guess at how old the answer is. */

@@ -5,7 +5,7 @@ import { TwofoldError } from '../../errors.ts'
 import type { Appended, CommandLog, CommandLogFeatures, LogEntry, StoredAnswer, StoredClaim } from '../../ports/command-log.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { Service } from '../../runtime/service.ts'
-import { plainArray, textArray } from './array-literal.ts'
+import { jsonTexts, plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { connectionSettings } from './database.ts'
 import { isDataError, translate } from './pg-errors.ts'
@@ -17,7 +17,7 @@ export interface CommandLogOptions {
 }
 
 /** One insert takes at most so many commands and characters; a single larger command goes alone. */
-const FLUSH_COMMANDS_MAX = 1000
+const FLUSH_COMMANDS_MAX = 4000
 const FLUSH_CHARACTERS_MAX = 1024 * 1024
 
 /** What may wait for its insert in this process; beyond it callers are refused. */
@@ -34,7 +34,7 @@ interface Waiting {
 
 // Commands without a claim are packed here: a row per partition.
 const APPEND = `insert into twofold._command (partition, first_id, last_id, count, body)
-  select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::text[])`
+  select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], string_to_array($5, E'\\x1e'))`
 
 // Commands with a claim are packed by the database, because only it knows which claims were won. Claims are inserted in the order of
 // their hashes (the arrays are sorted), so that two flushes with the same keys cannot lock each other out.
@@ -176,7 +176,7 @@ async function append(client: pg.Client, group: readonly Waiting[]): Promise<voi
       plainArray(rows.map((row) => row.first)),
       plainArray(rows.map((row) => row.last)),
       plainArray(rows.map((row) => row.count)),
-      textArray(rows.map((row) => row.body)),
+      jsonTexts(rows.map((row) => row.body)),
     ],
   })
 }

@@ -157,7 +157,7 @@ const parts: readonly Part[] = [
       plainArray(events.map((event) => event.partition)),
       plainArray(events.map((event) => event.last)),
       plainArray(events.map((event) => event.lines.length)),
-      jsonTexts(events.map((event) => encodeEvents(event.lines))),
+      jsonTexts(events.map((event) => encodeEvents(event))),
     ],
   },
   {

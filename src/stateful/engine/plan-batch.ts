@@ -3,6 +3,7 @@ import { conditionHolds, PRECONDITION_FAILED } from '../../contract/condition.ts
 import { newestShape } from '../../contract/entity.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import { isTwofoldError } from '../../errors.ts'
+import type { AnyEvent } from '../../contract/event.ts'
 import { encodeEvent } from '../../ports/event-log.ts'
 import {
   byKey,
@@ -18,7 +19,7 @@ import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs } from '../../runtime/backoff.ts'
 import { cellKey, type Cell } from './cells.ts'
-import type { CommandRunner, Ran } from './run-command.ts'
+import type { CommandRunner, Emitted, Ran } from './run-command.ts'
 import type { Work } from './work.ts'
 
 /** How often a command that throws is tried, and how long its key waits in between. */
@@ -88,7 +89,7 @@ class BatchPlan {
   readonly #outcomes = new Map<string, StoredOutcome>()
   readonly #now: Date
   readonly #claims = new Map<string, EffectBatch['claims'][number]>()
-  readonly #events = new Map<number, { readonly lines: string[]; last: number }>()
+  readonly #events = new Map<number, { readonly kinds: AnyEvent[]; readonly lines: string[]; last: number }>()
   readonly #parked: ParkWrite[] = []
   readonly #parkedKeys = new Map<string, ParkedKey>()
   readonly #parkedIds = new Set<string>()
@@ -159,7 +160,7 @@ class BatchPlan {
       reads: reads.toSorted(byKey),
       outcomes: [...this.#outcomes.values()],
       claims: [...this.#claims.values()].toSorted((a, b) => (a.hash < b.hash ? -1 : 1)),
-      events: [...this.#events].map(([partition, { lines, last }]): EventAppend => ({ partition, last, lines })),
+      events: [...this.#events].map(([partition, log]) => this.#packed(partition, log)),
       consumed,
       unparked: this.#unparked,
       retried: this.#retried,
@@ -168,6 +169,11 @@ class BatchPlan {
     }
     const lastEvents = new Map([...this.#events].map(([partition, { last }]) => [partition, last]))
     return { batch, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
+  }
+
+  #packed(partition: number, { kinds, lines, last }: { kinds: readonly AnyEvent[]; lines: readonly string[]; last: number }): EventAppend {
+    const named = kinds.map(({ service, name, version }) => ({ service, name, shape: version }))
+    return { partition, last, time: this.#options.now, kinds: named, lines }
   }
 
   #duplicate(work: Work, outcome: StoredOutcome): void {
@@ -192,13 +198,15 @@ class BatchPlan {
   #emit(work: Work, ran: Extract<Ran, { status: 'succeeded' }>, version: number): void {
     if (ran.events.length === 0) return
     const { partition, envelope } = work
-    const log = this.#events.get(partition) ?? { lines: [], last: this.#options.lastEvent(partition) }
-    this.#events.set(partition, log)
-    const shared = { service: envelope.service, key: envelope.keys[0] ?? '', version, time: this.#options.now, commandId: envelope.id }
-    for (const [ordinal, { name, shape, data }] of ran.events.entries()) {
-      log.lines.push(encodeEvent({ id: `${envelope.id}-${ordinal}`, name, shape, ...shared }, data))
-      log.last += 1
+    let log = this.#events.get(partition)
+    if (log === undefined) this.#events.set(partition, (log = { kinds: [], lines: [], last: this.#options.lastEvent(partition) }))
+    for (let ordinal = 0; ordinal < ran.events.length; ordinal += 1) {
+      const { event, data } = ran.events[ordinal] as Emitted
+      let kind = log.kinds.indexOf(event)
+      if (kind < 0) kind = log.kinds.push(event) - 1
+      log.lines.push(encodeEvent(kind, envelope.id, ordinal, version, envelope.keys[0] ?? '', data))
     }
+    log.last += ran.events.length
   }
 
   #finish(work: Work, ran: Exclude<Ran, { status: 'failed' }>, version: number): void {

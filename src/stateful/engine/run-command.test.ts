@@ -83,7 +83,7 @@ const run = (name: string, cells: Cell[], given: object = {}): Ran =>
 test('a success keeps the state, raises the version and gives reply and events as text', () => {
   const cell = cellOf('a', 5)
   const ran = run('add', [cell])
-  expect(ran).toMatchObject({ status: 'succeeded', reply: '{"total":7}', events: [{ name: 'added', shape: 1 }] })
+  expect(ran).toMatchObject({ status: 'succeeded', reply: '{"total":7}', events: [{ event: { name: 'added', version: 1 } }] })
   expect(cell).toMatchObject({ version: 4, stored: 3, exists: true })
 })
 

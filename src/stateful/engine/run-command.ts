@@ -9,8 +9,7 @@ import type { Cell } from './cells.ts'
 
 /** An emitted event; `data` is JSON text, taken at the call, because the handler may go on changing what it emitted. */
 export interface Emitted {
-  readonly name: string
-  readonly shape: number
+  readonly event: AnyEvent
   readonly data: string
 }
 
@@ -149,8 +148,7 @@ function checked(schema: Schema, value: unknown, what: string): unknown {
 
 function emitted(event: AnyEvent, data: unknown): Emitted {
   return {
-    name: event.name,
-    shape: event.version,
+    event,
     data: JSON.stringify(checked(event.data, data, `the data of event ${event.service}.${event.name}`)),
   }
 }
