@@ -23,12 +23,21 @@ export interface CommitStatement {
   readonly values: readonly string[]
 }
 
+/** A batch with its writes and reads taken apart once: many parts ask for them. */
+interface SplitBatch extends EffectBatch {
+  readonly inserts: readonly EntityWrite[]
+  readonly updates: readonly EntityWrite[]
+  /** Reads of entities that exist, and of such that do not. */
+  readonly lookedAt: readonly EntityRead[]
+  readonly missed: readonly EntityRead[]
+}
+
 interface Part {
   readonly name: string
-  readonly count: (batch: EffectBatch) => number
+  readonly count: (batch: SplitBatch) => number
   /** The CTE; `$1`, `$2` … stand for its own arrays and are renumbered. */
   readonly sql: string
-  readonly arrays: (batch: EffectBatch) => string[]
+  readonly arrays: (batch: SplitBatch) => string[]
   /** What it means when fewer rows came out than went in. Left out where the statement itself raises. */
   readonly counted?: 'fenced' | 'conflict'
 }
@@ -48,23 +57,20 @@ const parts: readonly Part[] = [
   {
     // Before `written`, so that everything is locked before anything is changed; the strength is the one that the update takes.
     name: 'locked',
-    count: (batch) => (updates(batch).length > 0 ? lookedAt(batch).length : 0) && updates(batch).length + lookedAt(batch).length,
+    count: ({ updates, lookedAt }) => (updates.length > 0 && lookedAt.length > 0 ? updates.length + lookedAt.length : 0),
     sql: `select 1 from unnest($1::text[], $2::text[], $3::bigint[]) t(service, key, version)
       join twofold._entity e on e.service = t.service and e.key = t.key and e.version = t.version for no key update of e`,
-    arrays: (batch) =>
-      versionArrays(
-        [...updates(batch).map(({ service, key, from }) => ({ service, key, version: from })), ...lookedAt(batch)].toSorted(byKey),
-      ),
+    arrays: ({ updates, lookedAt }) =>
+      versionArrays([...updates.map(({ service, key, from }) => ({ service, key, version: from })), ...lookedAt].toSorted(byKey)),
     counted: 'conflict',
   },
   {
     name: 'written',
-    count: (batch) => updates(batch).length,
+    count: ({ updates }) => updates.length,
     sql: `update twofold._entity e set version = t.version, shape = ($2::int[])[t.kind], state = t.state
       from unnest($3::int[], $4::text[], $5::bigint[], $6::bigint[], string_to_array($7, E'\\x1e', '')) t(kind, key, was, version, state)
       where e.service = ($1::text[])[t.kind] and e.key = t.key and e.version = t.was returning 1`,
-    arrays: (batch) => {
-      const rows = updates(batch)
+    arrays: ({ updates: rows }) => {
       const { distinct, kinds } = kindsOf(rows, (a, b) => a.service === b.service && a.shape === b.shape)
       return [
         textArray(distinct.map((row) => row.service)),
@@ -80,38 +86,32 @@ const parts: readonly Part[] = [
   },
   {
     name: 'inserted',
-    count: (batch) => batch.writes.filter((write) => write.from === 0).length,
+    count: ({ inserts }) => inserts.length,
     sql: `insert into twofold._entity (service, key, version, shape, state)
       select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], string_to_array($5, E'\\x1e', '')) returning 1`,
-    arrays: ({ writes }) => {
-      const rows = writes.filter((write) => write.from === 0)
-      return [
-        textArray(rows.map((row) => row.service)),
-        textArray(rows.map((row) => row.key)),
-        plainArray(rows.map((row) => row.version)),
-        plainArray(rows.map((row) => row.shape)),
-        jsonTexts(rows.map((row) => row.state)),
-      ]
-    },
+    arrays: ({ inserts }) => [
+      textArray(inserts.map((row) => row.service)),
+      textArray(inserts.map((row) => row.key)),
+      plainArray(inserts.map((row) => row.version)),
+      plainArray(inserts.map((row) => row.shape)),
+      jsonTexts(inserts.map((row) => row.state)),
+    ],
   },
   {
     name: 'read',
-    count: (batch) => (updates(batch).length > 0 ? 0 : lookedAt(batch).length),
+    count: ({ updates, lookedAt }) => (updates.length > 0 ? 0 : lookedAt.length),
     sql: `select 1 from unnest($1::text[], $2::text[], $3::bigint[]) t(service, key, version)
       join twofold._entity e on e.service = t.service and e.key = t.key and e.version = t.version for share of e`,
-    arrays: (batch) => versionArrays(lookedAt(batch)),
+    arrays: ({ lookedAt }) => versionArrays(lookedAt),
     counted: 'conflict',
   },
   {
     // Entities that were read and did not exist: there must still be none. One row comes out for each that has none.
     name: 'absent',
-    count: (batch) => batch.reads.filter((read) => read.version === 0).length,
+    count: ({ missed }) => missed.length,
     sql: `select 1 from unnest($1::text[], $2::text[]) t(service, key)
       where not exists (select 1 from twofold._entity e where e.service = t.service and e.key = t.key)`,
-    arrays: ({ reads }) => {
-      const rows = reads.filter((read) => read.version === 0)
-      return [textArray(rows.map((row) => row.service)), textArray(rows.map((row) => row.key))]
-    },
+    arrays: ({ missed }) => [textArray(missed.map((row) => row.service)), textArray(missed.map((row) => row.key))],
     counted: 'conflict',
   },
   {
@@ -245,12 +245,14 @@ function sameEnd(a: StoredOutcome, b: StoredOutcome): boolean {
   return a.command === b.command && a.service === b.service && a.status === b.status && a.code === b.code && a.finishedAt === b.finishedAt
 }
 
-function updates(batch: EffectBatch): EntityWrite[] {
-  return batch.writes.filter((write) => write.from > 0)
-}
-
-function lookedAt(batch: EffectBatch): EntityRead[] {
-  return batch.reads.filter((read) => read.version > 0)
+function splitBatch(batch: EffectBatch): SplitBatch {
+  const updates: EntityWrite[] = []
+  const inserts: EntityWrite[] = []
+  const lookedAt: EntityRead[] = []
+  const missed: EntityRead[] = []
+  for (const write of batch.writes) (write.from > 0 ? updates : inserts).push(write)
+  for (const read of batch.reads) (read.version > 0 ? lookedAt : missed).push(read)
+  return { ...batch, updates, inserts, lookedAt, missed }
 }
 
 function versionArrays(rows: readonly EntityRead[]): string[] {
@@ -258,7 +260,8 @@ function versionArrays(rows: readonly EntityRead[]): string[] {
 }
 
 /** The statement for a batch, made of just the parts it needs. */
-export function commitStatement(batch: EffectBatch): CommitStatement {
+export function commitStatement(whole: EffectBatch): CommitStatement {
+  const batch = splitBatch(whole)
   const used = parts.filter((part) => part.count(batch) > 0)
   const name = `twofold_commit_${parts.map((part) => (used.includes(part) ? '1' : '0')).join('')}`
   const arrays = used.map((part) => part.arrays(batch))

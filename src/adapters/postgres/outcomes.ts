@@ -28,7 +28,7 @@ interface Waiter {
 }
 
 /** Outcomes of this process's own engine that are answered without asking the database. */
-const RECENT_MAX = 10_000
+const RECENT_MAX = 2000
 
 const POLL_MS_MIN = 25
 const POLL_MS_MAX = 1000

@@ -86,14 +86,10 @@ export class CommandRunner {
       throw misused(`the handler of ${command.service}.${command.name} returned a promise; entity handlers are synchronous`)
     }
     const text = command.reply && JSON.stringify(checked(command.reply, reply, `the reply of ${command.service}.${command.name}`))
-    const { cells, replaced, removed } = run
-    // All states are serialized before any is kept, so that one that cannot be leaves no trace in the others.
-    const states = cells.map((cell) => (replaced?.has(cell) ? replaced.get(cell) : cell.state))
-    const texts = cells.map((cell, at) => (removed?.has(cell) ? cell.initial() : cell.serialize(states[at])))
-    for (const [at, cell] of cells.entries()) {
-      if (removed?.has(cell)) cell.remove(texts[at] ?? '')
-      else cell.keep(states[at], texts[at] ?? '')
-    }
+    const [first] = run.cells
+    if (run.cells.length === 1 && first !== undefined && run.replaced === undefined && run.removed === undefined)
+      first.keep(first.state, first.serialize(first.state))
+    else keepAll(run)
     return { status: 'succeeded', reply: text, events: run.events }
   }
 
@@ -126,6 +122,16 @@ export class CommandRunner {
     if (this.#run === undefined)
       throw misused(`${what} was called after its handler had returned; a handler does everything before it returns`)
     return this.#run
+  }
+}
+
+/** All states are serialized before any is kept, so that one that cannot be leaves no trace in the others. */
+function keepAll({ cells, replaced, removed }: Run): void {
+  const states = cells.map((cell) => (replaced?.has(cell) ? replaced.get(cell) : cell.state))
+  const texts = cells.map((cell, at) => (removed?.has(cell) ? cell.initial() : cell.serialize(states[at])))
+  for (const [at, cell] of cells.entries()) {
+    if (removed?.has(cell)) cell.remove(texts[at] ?? '')
+    else cell.keep(states[at], texts[at] ?? '')
   }
 }
 
