@@ -12,6 +12,24 @@ export type Need = 'optional' | 'required'
 /** The key of one entity, or the keys of several that change together. The first is the home key, by which order is kept. */
 export type Keys = string | readonly string[]
 
+/** How a command whose handler throws is tried again. Its key waits meanwhile, all others go on. A rejection is no failure. */
+export interface CommandRetry {
+  /** After so many the command becomes a dead letter. 1–1000, default 5. */
+  readonly attempts: number
+  /** The pause is drawn evenly from 0 to a bound that begins here and doubles with every attempt (full jitter). Default 100 ms. */
+  readonly minMs: number
+  /** The bound grows no further. Default 10,000 ms, at most a day. */
+  readonly maxMs: number
+  /** So long after the command was sent no further attempt begins, in milliseconds; a day at most. Default `false`: the attempts alone decide. */
+  readonly deadlineMs: number | false
+}
+
+/** What becomes of a key after its command died: the commands behind it `continue`, or wait (`park`) until an operator lets them go on. */
+export type AfterDeath = 'continue' | 'park'
+
+/** What holds of a command that does not say otherwise. */
+export const DEFAULT_RETRY: CommandRetry = { attempts: 5, minMs: 100, maxMs: 10_000, deadlineMs: false }
+
 /** The types of a command as one record, so that a hover reads as a sentence. */
 export interface CommandTypes {
   input: unknown
@@ -41,6 +59,8 @@ export interface Command<T extends CommandTypes> {
   readonly respond: Respond
   readonly ifMatch: Need
   readonly idempotency: Need
+  readonly retry: CommandRetry
+  readonly afterDeath: AfterDeath
   readonly '~types'?: T
 }
 
@@ -98,8 +118,12 @@ export function command<
   ifMatch?: Need
   /** `required`: callers must send an Idempotency-Key; 400 without. Default `optional`. */
   idempotency?: Need
+  /** How a command whose handler throws is tried again. Default: 5 attempts, 100 ms to 10 s apart. */
+  retry?: Partial<CommandRetry>
+  /** `park`: after a command died, those behind it on its key wait for an operator (`select twofold.release_key(…)`). Default `continue`. */
+  afterDeath?: AfterDeath
 }): Command<{ input: In; parsed: Out; key: K; reply: Reply; rejections: Rejections; optimistic: Optimistic; respond: Mode }> {
   const answers = { respond: 'result', rejections: {}, reply: undefined, optimistic: undefined }
-  const defaults = { ...answers, route: undefined, ifMatch: 'optional', idempotency: 'optional' }
-  return { ...defaults, ...spec, kind: 'command', service: '', name: '' } as never
+  const defaults = { ...answers, route: undefined, ifMatch: 'optional', idempotency: 'optional', afterDeath: 'continue' }
+  return { ...defaults, ...spec, retry: { ...DEFAULT_RETRY, ...spec.retry }, kind: 'command', service: '', name: '' } as never
 }

@@ -91,6 +91,7 @@ function faultsOf(contract: AnyContract): string[] {
     if (part.kind === 'query') faults.push(...nestedFields(part))
   }
   for (const command of Object.values(contract.commands)) {
+    faults.push(...retryFaults(command))
     for (const [code, { status }] of Object.entries(command.rejections)) {
       if (!NAME.test(code))
         faults.push(`rejection '${code}' of '${command.name}' is not a name in camelCase of at most 63 letters and digits`)
@@ -99,6 +100,21 @@ function faultsOf(contract: AnyContract): string[] {
     }
   }
   return faults
+}
+
+const DAY_MS = 86_400_000
+
+function retryFaults({ name, retry: { attempts, minMs, maxMs, deadlineMs } }: AnyCommand): string[] {
+  const range = (field: string, value: number, min: number, max: number): string[] =>
+    Number.isInteger(value) && value >= min && value <= max
+      ? []
+      : [`retry.${field} of '${name}' is ${value}; it must be a whole number from ${min} to ${max}`]
+  return [
+    ...range('attempts', attempts, 1, 1000),
+    ...range('minMs', minMs, 0, DAY_MS),
+    ...range('maxMs', maxMs, minMs, DAY_MS),
+    ...(deadlineMs === false ? [] : range('deadlineMs', deadlineMs, 1, DAY_MS)),
+  ]
 }
 
 function nestedFields(query: AnyQuery): string[] {

@@ -18,7 +18,7 @@ export interface ParkedCommand {
   readonly envelope: Envelope
   /** How often it has been tried; 0 for one that waits behind the head. */
   readonly attempts: number
-  /** When the next attempt is due, in milliseconds since 1970 on the database clock. */
+  /** When the next attempt is due, in milliseconds since 1970 on the database clock; `Infinity`: it is dead, and its key waits for an operator. */
   readonly dueAt: number
 }
 
@@ -70,7 +70,7 @@ export interface ParkWrite {
   readonly partition: number
   readonly envelope: Envelope
   readonly attempts: number
-  /** Milliseconds from now until the next attempt. */
+  /** Milliseconds from now until the next attempt; `Infinity`: the command is dead, and its key waits for an operator. */
   readonly delayMs: number
   readonly error: string | undefined
 }

@@ -123,7 +123,7 @@ test('commands of the log take effect in their order', async () => {
 
 test('a handler that throws leaves no trace and does not disturb its neighbours', async () => {
   exploding.add('bad')
-  const engine = await bank.engine(undefined, { attemptsMax: 2 })
+  const engine = await bank.engine(undefined, { retry: { attempts: 2 } })
   const results = await Promise.all([
     bank.call(engine, 'credit', { account: 'good', amount: 1 }),
     bank.call(engine, 'explode', { account: 'bad', amount: 0 }),
@@ -140,7 +140,7 @@ test('a handler that throws leaves no trace and does not disturb its neighbours'
 
 test('while a command is retried its key waits in order and other keys go on', async () => {
   exploding.add('stuck')
-  const engine = await bank.engine(undefined, { attemptsMax: 1000 })
+  const engine = await bank.engine(undefined, { retry: { attempts: 1000 } })
   await bank.append([bank.envelope('explode', { account: 'stuck', amount: 0 }), bank.envelope('credit', { account: 'stuck', amount: 1 })])
   await until('the key is parked', async () => (await bank.count('parked')) === 2)
   expect((await bank.call(engine, 'credit', { account: 'stuck', amount: 2 })).status).toBe('held')
@@ -152,9 +152,49 @@ test('while a command is retried its key waits in order and other keys go on', a
   expect(await bank.call(engine, 'credit', { account: 'stuck', amount: 1 })).toMatchObject(finished({ balance: 1004 }))
 })
 
+// Rule 22
+test('after a death with `park` the key waits until it is released, whoever owns it; other keys go on', { timeout: 30_000 }, async () => {
+  const engine = await bank.engine(undefined, { retry: { attempts: 2 }, afterDeath: 'park' })
+  exploding.add('bad')
+  const dead = bank.envelope('explode', { account: 'bad', amount: 0 })
+  const behind = Array.from({ length: 3 }, () => bank.envelope('credit', { account: 'bad', amount: 1 }))
+  await bank.append([dead, ...behind])
+  await until('the failing command is dead', async () => (await bank.count('dead_letter')) === 1)
+  exploding.delete('bad')
+  expect(await bank.call(engine, 'credit', { account: 'good', amount: 1 })).toMatchObject(finished({ balance: 1 }))
+  expect(await bank.call(engine, 'credit', { account: 'bad', amount: 1 })).toEqual({ status: 'held' })
+  await engine.stop()
+  const successor = await bank.engine()
+  expect(await bank.call(successor, 'credit', { account: 'bad', amount: 1 })).toEqual({ status: 'held' })
+  expect([await bank.balances(), await bank.count('waiting')]).toEqual([{ good: 1 }, 0])
+  const released = await bank.client.query(`select twofold.release_key('bank', 'bad') as was, twofold.release_key('bank', 'bad') as again`)
+  expect(released.rows).toEqual([{ was: true, again: false }])
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  expect(await bank.balances()).toEqual({ bad: 5, good: 1 })
+  expect(await bank.call(successor, 'credit', { account: 'bad', amount: 1 })).toMatchObject(finished({ balance: 6 }))
+})
+
+test('a direct caller of a command that dies at once gets that outcome, also when its key is parked', async () => {
+  const engine = await bank.engine(undefined, { retry: { attempts: 1 }, afterDeath: 'park' })
+  exploding.add('bad')
+  const result = await bank.call(engine, 'explode', { account: 'bad', amount: 0 })
+  expect(result).toMatchObject({ status: 'finished', outcome: { status: 'dead', code: 'HANDLER_FAILED' } })
+  expect(await bank.call(engine, 'credit', { account: 'bad', amount: 1 })).toEqual({ status: 'held' })
+})
+
+test('no attempt begins after the deadline, which counts from when the command was sent', async () => {
+  await bank.engine(undefined, { retry: { attempts: 1000, deadlineMs: 1000 } })
+  exploding.add('bad')
+  // The fixture's ids were made years ago.
+  await bank.append([bank.envelope('explode', { account: 'bad', amount: 0 })])
+  await until('the failing command is dead', async () => (await bank.count('dead_letter')) === 1)
+  const { rows } = await bank.client.query(`select (body ->> 'attempts')::int as attempts from twofold.outcome where status = 'dead'`)
+  expect(rows).toEqual([{ attempts: 1 }])
+})
+
 test('a parked key is taken up again by the next owner', async () => {
   exploding.add('stuck')
-  const first = await bank.engine(undefined, { attemptsMax: 1000 })
+  const first = await bank.engine(undefined, { retry: { attempts: 1000 } })
   await bank.append([bank.envelope('explode', { account: 'stuck', amount: 0 }), bank.envelope('credit', { account: 'stuck', amount: 1 })])
   await until('the key is parked', async () => (await bank.count('parked')) === 2)
   await first.stop()

@@ -70,7 +70,7 @@ test('two batches that begin at the same event number cannot both be stored', as
 })
 
 test('a state of a newer program is not touched by an older one, and its commands wait', async () => {
-  const engine = await bank.engine(undefined, { attemptsMax: 2 })
+  const engine = await bank.engine(undefined, { retry: { attempts: 2 } })
   await bank.call(engine, ...credit('a'))
   await bank.client.query('update twofold._entity set version = 2, shape = 2')
   expect((await bank.call(engine, ...credit('a'))).status).toBe('held')
@@ -83,7 +83,7 @@ test('a state of a newer program is not touched by an older one, and its command
 })
 
 test('a state that cannot be read fails its own commands and nobody else’s', async () => {
-  const engine = await bank.engine(undefined, { attemptsMax: 2 })
+  const engine = await bank.engine(undefined, { retry: { attempts: 2 } })
   await bank.client.query(`insert into twofold._entity values ('bank', 'broken', 1, 1, 'no JSON')`)
   const [broken, sound] = await Promise.all([bank.call(engine, ...credit('broken')), bank.call(engine, ...credit('sound'))])
   expect([broken.status, sound.status]).toEqual(['held', 'finished'])

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { command, defineContract, entity, event, rejection, stateful } from 'twofold'
 import { PostgresEffectStore } from '../../src/adapters/postgres/effect-store.ts'
 import { migrate } from '../../src/adapters/postgres/migrate.ts'
+import type { AfterDeath, CommandRetry } from '../../src/contract/command.ts'
 import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
 import type { EffectSession } from '../../src/ports/effect-store.ts'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
@@ -63,6 +64,13 @@ export const bankSide = stateful(bank, {
   },
 })
 
+/** The side with another policy for all of its commands. Default: 3 attempts, up to 20 ms apart. */
+function retrying({ retry, afterDeath = 'continue' }: { retry?: Partial<CommandRetry>; afterDeath?: AfterDeath }): AnyStateful {
+  const policy = { retry: { attempts: 3, minMs: 5, maxMs: 20, deadlineMs: false, ...retry }, afterDeath }
+  const commands = Object.fromEntries(Object.entries(bank.commands).map(([name, each]) => [name, { ...each, ...policy }]))
+  return { ...bankSide, contract: { ...bank, commands } } as unknown as AnyStateful
+}
+
 /** A migrated database with one client to look into it. */
 export async function engineDatabase(): Promise<EngineDatabase> {
   const database = await testDatabase()
@@ -92,7 +100,12 @@ export class EngineDatabase {
   /** An engine that has just taken `partitions` over, as a membership would let it. `session` may put a fault into its connections. */
   async engine(
     partitions: readonly number[] = this.partitions,
-    options: { mayWrite?: () => boolean; attemptsMax?: number; session?: (real: EffectSession) => EffectSession } = {},
+    options: {
+      mayWrite?: () => boolean
+      retry?: Partial<CommandRetry>
+      afterDeath?: AfterDeath
+      session?: (real: EffectSession) => EffectSession
+    } = {},
   ): Promise<Engine> {
     const store = new PostgresEffectStore({
       url: this.#database.url,
@@ -101,7 +114,7 @@ export class EngineDatabase {
       onCommitted: () => undefined,
     })
     const engine = new Engine({
-      sides: [bankSide as unknown as AnyStateful],
+      sides: [retrying(options)],
       store: { open: async () => (options.session ?? ((real) => real))(await store.open()) },
       slots: this.slots,
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
@@ -109,7 +122,6 @@ export class EngineDatabase {
       mayWrite: options.mayWrite ?? (() => true),
       fenced: () => undefined,
       onAppended: () => () => undefined,
-      retry: { attemptsMax: options.attemptsMax ?? 3, delayMsMin: 5, delayMsMax: 20 },
     })
     this.#engines.push(engine)
     await engine.start()

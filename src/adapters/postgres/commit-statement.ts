@@ -42,6 +42,11 @@ interface Part {
   readonly counted?: 'fenced' | 'conflict'
 }
 
+/** A head that died never becomes due by itself. */
+const dueAt = (delayMs: string): string => `coalesce(clock_timestamp() + ${delayMs} * interval '1 millisecond', 'infinity')`
+
+const delay = (ms: number): number | string => (ms === Infinity ? 'NULL' : ms)
+
 const parts: readonly Part[] = [
   {
     name: 'fence',
@@ -177,12 +182,12 @@ const parts: readonly Part[] = [
   {
     name: 'retried',
     count: (batch) => batch.retried.length,
-    sql: `update twofold._parked p set attempts = t.attempts, due_at = clock_timestamp() + t.delay_ms * interval '1 millisecond', error = t.error
+    sql: `update twofold._parked p set attempts = t.attempts, due_at = ${dueAt('t.delay_ms')}, error = t.error
       from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) t(seq, attempts, delay_ms, error) where p.seq = t.seq returning 1`,
     arrays: ({ retried }) => [
       plainArray(retried.map((row) => row.seq)),
       plainArray(retried.map((row) => row.attempts)),
-      plainArray(retried.map((row) => row.delayMs)),
+      plainArray(retried.map((row) => delay(row.delayMs))),
       textArray(retried.map((row) => storable(row.error))),
     ],
     counted: 'conflict',
@@ -191,7 +196,7 @@ const parts: readonly Part[] = [
     name: 'parked',
     count: (batch) => batch.parked.length,
     sql: `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at, error)
-      select partition, service, key, id, envelope, attempts, clock_timestamp() + delay_ms * interval '1 millisecond', error
+      select partition, service, key, id, envelope, attempts, ${dueAt('delay_ms')}, error
       from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::int[], $7::int[], $8::text[])
         with ordinality t(partition, service, key, id, envelope, attempts, delay_ms, error, at) order by at returning 1`,
     arrays: ({ parked }) => [
@@ -201,7 +206,7 @@ const parts: readonly Part[] = [
       plainArray(parked.map((row) => row.envelope.id)),
       textArray(parked.map((row) => encodeEnvelope(row.envelope))),
       plainArray(parked.map((row) => row.attempts)),
-      plainArray(parked.map((row) => row.delayMs)),
+      plainArray(parked.map((row) => delay(row.delayMs))),
       textArray(parked.map((row) => row.error && storable(row.error))),
     ],
   },

@@ -10,7 +10,7 @@ import { ByKey, Cell, Cells, cellKey } from './cells.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
-import { planBatch, UnreadableState, type PlannedBatch, type RetryPolicy } from './plan-batch.ts'
+import { planBatch, UnreadableState, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { settle, type Work } from './work.ts'
 
@@ -31,7 +31,6 @@ export interface CommitOptions {
   readonly slots: SlotMap
   readonly held: HeldPartitions
   readonly parking: Parking
-  readonly retry: RetryPolicy
   readonly log: Logger
   readonly now: () => number
   /** False once the lease may have ended by this process's own clock: nothing is submitted any more. */
@@ -204,7 +203,7 @@ export class Committer {
   }
 
   #planned(piece: Piece, cells: LoadedCells, refused: ReadonlyMap<string, Error>): PlannedBatch {
-    const { runners, held, parking, retry, now } = this.#options
+    const { runners, held, parking, now } = this.#options
     const ahead = this.#ahead
     return planBatch(piece.works, {
       runners,
@@ -215,7 +214,6 @@ export class Committer {
       lastEvent: (partition) => ahead?.lastEvents.get(partition) ?? held.lastEvent(partition),
       consumed: piece.consumed,
       refused,
-      retry,
       now: now(),
     })
   }

@@ -9,7 +9,6 @@ import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
 import type { AnyStateful } from '../stateful.ts'
 import { Lane } from './lane.ts'
-import type { RetryPolicy } from './plan-batch.ts'
 import { CommandRunner } from './run-command.ts'
 import type { Work } from './work.ts'
 
@@ -28,8 +27,6 @@ export interface EngineOptions {
   readonly batchSizeMax?: number | undefined
   /** How many direct commands may wait for the next batch; beyond it they are sent to the log. Default 10,000. */
   readonly mailboxSizeMax?: number | undefined
-  /** Default: 5 attempts, 100 ms to 10 s apart. */
-  readonly retry?: RetryPolicy | undefined
 }
 
 export class Engine implements Service, DirectCarrier {
@@ -45,7 +42,6 @@ export class Engine implements Service, DirectCarrier {
       entities: new Map(options.sides.map((side) => [side.contract.name, side.entity])),
       batchSizeMax: options.batchSizeMax ?? 2000,
       mailboxSizeMax: options.mailboxSizeMax ?? 10_000,
-      retry: options.retry ?? { attemptsMax: 5, delayMsMin: 100, delayMsMax: 10_000 },
     })
   }
 

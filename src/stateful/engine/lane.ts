@@ -1,5 +1,5 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import { BatchAborted, type EffectSession, type EffectStore, type ParkedAt } from '../../ports/effect-store.ts'
+import { BatchAborted, type EffectSession, type EffectStore, type ParkedCommand } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
@@ -8,7 +8,7 @@ import { cellKey } from './cells.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { Mailbox } from './mailbox.ts'
-import { Parking } from './parking.ts'
+import { dueAfter, Parking } from './parking.ts'
 import { settle, type Work } from './work.ts'
 
 /** How long an idle lane sleeps between looks at the log; a ring ends the sleep at once. */
@@ -25,10 +25,7 @@ const PARKED_COMMANDS_MAX = 100
  */
 const OVERLAP_MIN = 100
 
-export interface LaneOptions extends Pick<
-  CommitOptions,
-  'runners' | 'entities' | 'slots' | 'retry' | 'log' | 'now' | 'mayWrite' | 'fenced'
-> {
+export interface LaneOptions extends Pick<CommitOptions, 'runners' | 'entities' | 'slots' | 'log' | 'now' | 'mayWrite' | 'fenced'> {
   readonly store: EffectStore
   /** About how many commands form a batch at most. */
   readonly batchSizeMax: number
@@ -258,11 +255,16 @@ export class Lane implements Service {
     if (this.#parking.due(this.#options.now(), 1).length === 0) return []
     // The commit under way may be about to finish them.
     await this.#settled()
-    const due: readonly ParkedAt[] = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
+    const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
     const commands = await (await this.#connected()).parked(due, PARKED_COMMANDS_MAX)
-    const left = new Set(commands.map(({ envelope }) => cellKey(envelope.service, envelope.keys[0] ?? '')))
+    const left = new Set(commands.map(homeOf))
     for (const key of due) if (!left.has(cellKey(key.service, key.key))) this.#parking.delete(key)
-    return commands.map(({ envelope, partition, seq, attempts }) => ({ envelope, partition, origin: { from: 'parked', seq, attempts } }))
+    const dead = new Set(commands.filter(({ dueAt }) => dueAt === Infinity).map(homeOf))
+    for (const key of due) {
+      if (dead.has(cellKey(key.service, key.key))) this.#parking.set({ ...key, dueAt: dueAfter(this.#options.now(), Infinity) })
+    }
+    const ready = dead.size === 0 ? commands : commands.filter((command) => !dead.has(homeOf(command)))
+    return ready.map(({ envelope, partition, seq, attempts }) => ({ envelope, partition, origin: { from: 'parked', seq, attempts } }))
   }
 
   #change(task: () => Promise<void>): Promise<void> {
@@ -276,7 +278,8 @@ export class Lane implements Service {
 
   async #loadParked(session: EffectSession, partitions: readonly number[]): Promise<void> {
     for (const { envelope, partition, dueAt } of await session.parkedHeads(partitions)) {
-      this.#parking.set({ service: envelope.service, key: envelope.keys[0] ?? '', partition, dueAt })
+      const looked = dueAt === Infinity ? dueAfter(this.#options.now(), Infinity) : dueAt
+      this.#parking.set({ service: envelope.service, key: envelope.keys[0] ?? '', partition, dueAt: looked })
     }
   }
 
@@ -319,4 +322,8 @@ export class Lane implements Service {
       }
     }
   }
+}
+
+function homeOf({ envelope }: ParkedCommand): string {
+  return cellKey(envelope.service, envelope.keys[0] ?? '')
 }

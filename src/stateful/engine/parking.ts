@@ -2,6 +2,14 @@
 import { cellKey } from './cells.ts'
 import type { ParkedKey } from './plan-batch.ts'
 
+/** How often a key whose command died is looked at: an operator may have let it go on. */
+const RELEASED_LOOK_MS = 1000
+
+/** When a key whose head waits for `delayMs` is looked at again; `Infinity`: the head is dead. */
+export function dueAfter(now: number, delayMs: number): number {
+  return now + (delayMs === Infinity ? RELEASED_LOOK_MS : delayMs)
+}
+
 export class Parking {
   readonly #keys = new Map<string, ParkedKey>()
 

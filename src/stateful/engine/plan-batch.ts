@@ -1,4 +1,5 @@
 // Runs the commands of a batch in order, in memory, and writes down what their one transaction has to store.
+import { DEFAULT_RETRY, type AfterDeath } from '../../contract/command.ts'
 import { conditionHolds, PRECONDITION_FAILED } from '../../contract/condition.ts'
 import { newestShape } from '../../contract/entity.ts'
 import type { Envelope } from '../../contract/envelope.ts'
@@ -19,15 +20,9 @@ import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs } from '../../runtime/backoff.ts'
 import { cellKey, type Cell } from './cells.ts'
+import { dueAfter } from './parking.ts'
 import type { CommandRunner, Emitted, Ran } from './run-command.ts'
 import type { Work } from './work.ts'
-
-/** How often a command that throws is tried, and how long its key waits in between. */
-export interface RetryPolicy {
-  readonly attemptsMax: number
-  readonly delayMsMin: number
-  readonly delayMsMax: number
-}
 
 /** A state that this program cannot read: its commands fail, their neighbours go on. */
 export class UnreadableState {
@@ -54,7 +49,6 @@ export interface PlanOptions {
   readonly consumed: readonly string[]
   /** Commands whose values the database refused, by id: they fail without being run. */
   readonly refused: ReadonlyMap<string, Error>
-  readonly retry: RetryPolicy
   readonly now: number
 }
 
@@ -219,7 +213,7 @@ class BatchPlan {
     })
   }
 
-  #store(work: Work, ended: Pick<StoredOutcome, 'status' | 'code' | 'body' | 'version'>): void {
+  #store(work: Work, ended: Pick<StoredOutcome, 'status' | 'code' | 'body' | 'version'>, afterDeath: AfterDeath = 'continue'): void {
     const { envelope, partition, origin } = work
     const eventSeq = this.#events.get(partition)?.last ?? this.#options.lastEvent(partition)
     const outcome = {
@@ -232,23 +226,26 @@ class BatchPlan {
       finishedAt: this.#now,
     }
     this.#outcomes.set(envelope.id, outcome)
-    if (origin.from === 'parked') this.#unparked.push(origin.seq)
+    if (origin.from === 'parked' && afterDeath === 'continue') this.#unparked.push(origin.seq)
     this.#answers.push({ work, result: { status: 'finished', outcome } })
   }
 
   #failed(work: Work, error: unknown): void {
-    const { retry } = this.#options
+    const { service, command: name, id } = work.envelope
+    const { retry, afterDeath } = this.#options.runners.get(service)?.command(name) ?? UNKNOWN
     const before = work.origin.from === 'parked' ? work.origin.attempts : 0
     const message = error instanceof Error ? error.message : String(error)
     // While a newer program is being rolled out an older one may meet its states. That is nobody's failure: the command waits for it.
-    if (isTwofoldError(error, 'STATE_TOO_NEW')) return this.#park(work, before, retry.delayMsMax, message)
+    if (isTwofoldError(error, 'STATE_TOO_NEW')) return this.#park(work, before, retry.maxMs, message)
     const attempts = before + 1
-    if (attempts < retry.attemptsMax) {
-      return this.#park(work, attempts, backoffMs(attempts, { minMs: retry.delayMsMin, maxMs: retry.delayMsMax }), message)
-    }
+    const delayMs = backoffMs(attempts, retry)
+    const late = retry.deadlineMs !== false && this.#options.now + delayMs > madeAt(id) + retry.deadlineMs
+    if (attempts < retry.attempts && !late) return this.#park(work, attempts, delayMs, message)
     const stack = error instanceof Error ? error.stack : undefined
     this.#deadLetters.push({ envelope: work.envelope, partition: work.partition, attempts, error: message, stack })
-    this.#store(work, { status: 'dead', code: 'HANDLER_FAILED', body: JSON.stringify({ message, attempts }), version: 0 })
+    // A dead head that stays in its place holds its key, as one that is tried again does.
+    if (afterDeath === 'park') this.#park(work, attempts, Infinity, message)
+    this.#store(work, { status: 'dead', code: 'HANDLER_FAILED', body: JSON.stringify({ message, attempts }), version: 0 }, afterDeath)
   }
 
   /** Sets a command aside with its key: durable, so that neither the log nor a caller holds it. */
@@ -258,12 +255,21 @@ class BatchPlan {
     const id = cellKey(envelope.service, key)
     const isHead = origin.from === 'parked' || !this.#options.parkedKey(envelope.service, key)
     if (isHead && !this.#parkedKeys.has(id))
-      this.#parkedKeys.set(id, { service: envelope.service, key, partition, dueAt: this.#options.now + delayMs })
-    if (origin.from === 'direct') this.#answers.push({ work, result: { status: 'held' } })
+      this.#parkedKeys.set(id, { service: envelope.service, key, partition, dueAt: dueAfter(this.#options.now, delayMs) })
+    // A dead one is answered by its outcome.
+    if (origin.from === 'direct' && delayMs !== Infinity) this.#answers.push({ work, result: { status: 'held' } })
     if (origin.from === 'parked') this.#retried.push({ seq: origin.seq, attempts, delayMs, error: error ?? '' })
     else this.#parked.push({ partition, envelope, attempts, delayMs, error })
     this.#parkedIds.add(envelope.id)
   }
+}
+
+/** A command that this program does not know may come from a newer one. */
+const UNKNOWN = { retry: DEFAULT_RETRY, afterDeath: 'continue' } as const
+
+/** When a command got its id, in milliseconds since 1970 on the database clock: the first 48 bits of a uuidv7. */
+function madeAt(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 }
 
 function noRunner(service: string): Ran {

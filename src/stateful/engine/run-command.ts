@@ -59,6 +59,11 @@ export class CommandRunner {
     )
   }
 
+  /** The contract's part of that name, if this program knows one. */
+  command(name: string): AnyCommand | undefined {
+    return this.#commands.get(name)?.command
+  }
+
   /** Validates `input` again (it may have been queued before a deploy) and runs the handler. Never throws. */
   run(name: string, input: string, cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): Ran {
     const known = this.#commands.get(name)
