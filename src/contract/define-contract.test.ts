@@ -136,3 +136,11 @@ test.each<[string, z.ZodType]>([
 ])('a query string carries %s', (_, field) => {
   expect(getting(undefined, z.object({ field }) as Schema)).not.toThrow()
 })
+
+test.each([
+  [{ attempts: 0 }, "retry.attempts of 'pay' is 0; it must be a whole number from 1 to 1000"],
+  [{ minMs: 500, maxMs: 100 }, "retry.maxMs of 'pay' is 100; it must be a whole number from 500 to 86400000"],
+  [{ deadlineMs: 0.5 }, "retry.deadlineMs of 'pay' is 0.5; it must be a whole number from 1 to 86400000"],
+])('a retry of %j is refused', (retry, fault) => {
+  expect(() => defineContract('wallets', { commands: { pay: command({ input: text, key: () => 'a', retry }) } })).toThrow(fault)
+})
