@@ -121,6 +121,7 @@ function membersOf({ app, options, log, store, slots, instances, instanceId, sig
     slots,
     log,
     now,
+    handlerMs: options.handlerMs,
     mayWrite: () => membership.mayWrite(),
     fenced: (partitions) => {
       ownership.fenced(partitions)

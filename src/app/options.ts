@@ -12,6 +12,7 @@ export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' |
 const LOG_LEVELS: readonly LogLevel[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 const LEASE_MS_MIN = 500
+const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
 
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
@@ -33,6 +34,12 @@ export interface StartOptions {
    * crash cost less and a pause of the process (garbage collection, a stopped machine) more.
    */
   readonly leaseMs?: number | undefined
+  /**
+   * How long one run of an entity handler may take, in milliseconds. They are synchronous, so a handler that never returns holds up all of
+   * its process: after this time the process is ended, and others take over. Default half of `leaseMs`, 5,000 at most; `false`: never
+   * (to step through a handler with a debugger).
+   */
+  readonly handlerMs?: number | false | undefined
   /** Into how many partitions a new database is divided; fixed from then on. Default 64. */
   readonly partitionCount?: number | undefined
 }
@@ -47,6 +54,7 @@ export interface ResolvedOptions {
   readonly port: number | undefined
   readonly logLevel: LogLevel
   readonly leaseMs: number
+  readonly handlerMs: number | false
   readonly partitionCount: number
 }
 
@@ -60,6 +68,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     port: options.port,
     logLevel: options.logLevel ?? 'info',
     leaseMs: options.leaseMs ?? 10_000,
+    handlerMs: options.handlerMs ?? Math.min(HANDLER_MS, Math.floor((options.leaseMs ?? 10_000) / 2)),
     partitionCount: options.partitionCount ?? 64,
   }
   const faults = [
@@ -68,6 +77,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...(LOG_LEVELS.includes(resolved.logLevel) ? [] : [`log level '${resolved.logLevel}' is not one of ${LOG_LEVELS.join(', ')}`]),
     ...outside('port', resolved.port ?? 0, 0, 65_535),
     ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
+    ...(resolved.handlerMs === false ? [] : outside('handlerMs', resolved.handlerMs, 10, resolved.leaseMs)),
     ...outside('partitionCount', resolved.partitionCount, 1, 4096),
   ]
   if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))

@@ -156,6 +156,14 @@ export interface EffectSession {
   parkedHeads(partitions: readonly number[]): Promise<readonly ParkedCommand[]>
   /** The next parked commands of these keys, key by key in order, at most `limit` of each. */
   parked(keys: readonly ParkedAt[], limit: number): Promise<readonly ParkedCommand[]>
+  /** The number of the newest row of the log, appended or about to be. */
+  lastRow(): Promise<bigint>
+  /** How often these commands were begun and never came to an end; those that were not are left out. */
+  begunBefore(commandIds: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /** Stores that they are about to run: a command that ends its process cannot say so itself. */
+  began(commandIds: readonly string[]): Promise<void>
+  /** They came to an end, and the process is still there. */
+  survived(commandIds: readonly string[]): Promise<void>
   /** Of these partitions, those that are still ours under these epochs. */
   stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>>
   /**

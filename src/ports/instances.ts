@@ -11,6 +11,8 @@ export interface PartitionRow {
   readonly partition: number
   readonly owner: string | undefined
   readonly epoch: string
+  /** Of a claim: the former owner had not given it back. What it had in hand may be what ended it. */
+  readonly abandoned?: boolean
 }
 
 export interface Cluster {

@@ -3,7 +3,8 @@ import type { Condition } from '../../src/contract/condition.ts'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import { until } from '../e2e/program.ts'
-import { engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
+import type { EffectSession } from '../../src/ports/effect-store.ts'
+import { but, engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
 
 let bank: EngineDatabase
 
@@ -202,6 +203,39 @@ test('a parked key is taken up again by the next owner', async () => {
   await bank.engine()
   await until('nothing is parked', async () => (await bank.count('parked')) === 0)
   expect(await bank.balances()).toEqual({ stuck: 1001 })
+})
+
+// Rule 21
+test('a command that ends its process again and again dies, and its neighbours of the same batch do not', async () => {
+  const poison = bank.envelope('explode', { account: 'bad', amount: 0 })
+  const died: string[][] = []
+  // The process is gone in the middle of the run: what was begun is stored, nothing after it is.
+  const dying = (real: EffectSession): EffectSession =>
+    but(real, {
+      began: async (ids) => {
+        await real.began(ids)
+        if (!ids.includes(poison.id)) return
+        died.push([...ids])
+        throw new Error('the process ended')
+      },
+    })
+  const neighbours = ['a', 'b', 'bad', 'c'].map((account) => bank.envelope('credit', { account, amount: 1 }))
+  await bank.append([...neighbours.slice(0, 2), poison, ...neighbours.slice(2)])
+  for (let life = 1; life <= 2; life += 1) {
+    const engine = await bank.engine(undefined, { abandoned: true, session: dying })
+    await until('the command was begun', () => died.length >= life)
+    await engine.stop()
+    died.splice(life)
+    await bank.client.query('update twofold._attempt set count = $1 where id = $2', [life, poison.id])
+  }
+  expect(died[0]?.length).toBeGreaterThan(1)
+  expect(died[1]).toEqual([poison.id])
+  await bank.engine(undefined, { abandoned: true })
+  await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
+  expect(await bank.balances()).toEqual({ a: 1, b: 1, bad: 1, c: 1 })
+  const { rows } = await bank.client.query('select id, attempts, error from twofold.dead_letter')
+  expect(rows).toMatchObject([{ id: poison.id, attempts: 2, error: expect.stringContaining('did not return, or ended the process') }])
+  expect(await bank.count('_attempt')).toBe(0)
 })
 
 test('two keys with two owners change together, without deadlock and without losing money', { timeout: 60_000 }, async () => {

@@ -1,9 +1,9 @@
 // What goes wrong around a batch: answers that are lost, states that cannot be read, owners that come and go.
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { BatchAborted, type EffectSession } from '../../src/ports/effect-store.ts'
+import { BatchAborted } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import { until } from '../e2e/program.ts'
-import { engineDatabase, type EngineDatabase } from './fixture.ts'
+import { but, engineDatabase, type EngineDatabase } from './fixture.ts'
 
 let bank: EngineDatabase
 
@@ -13,13 +13,6 @@ beforeEach(async () => {
 afterEach(() => bank.close())
 
 const credit = (account: string): ['credit', { account: string; amount: number }] => ['credit', { account, amount: 1 }]
-
-/** The session as it is, but for the given calls. */
-const but = (real: EffectSession, changed: Partial<EffectSession>): EffectSession => {
-  const rest = Object.getOwnPropertyNames(Object.getPrototypeOf(real)).filter((name) => name !== 'constructor') as (keyof EffectSession)[]
-  const same = Object.fromEntries(rest.map((name) => [name, (real[name] as CallableFunction).bind(real)]))
-  return { ...(same as unknown as EffectSession), ...changed }
-}
 
 /** Every event number of every partition, in order. */
 async function numbers(): Promise<Record<number, number[]>> {

@@ -7,6 +7,7 @@ import { migrate } from '../../src/adapters/postgres/migrate.ts'
 import type { AfterDeath, CommandRetry } from '../../src/contract/command.ts'
 import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
 import type { EffectSession } from '../../src/ports/effect-store.ts'
+import type { PartitionRow } from '../../src/ports/instances.ts'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import { partitionOf, type SlotMap } from '../../src/ports/slots.ts'
 import { Engine } from '../../src/stateful/engine/engine.ts'
@@ -71,6 +72,13 @@ function retrying({ retry, afterDeath = 'continue' }: { retry?: Partial<CommandR
   return { ...bankSide, contract: { ...bank, commands } } as unknown as AnyStateful
 }
 
+/** The session as it is, but for the given calls. */
+export const but = (real: EffectSession, changed: Partial<EffectSession>): EffectSession => {
+  const rest = Object.getOwnPropertyNames(Object.getPrototypeOf(real)).filter((name) => name !== 'constructor') as (keyof EffectSession)[]
+  const same = Object.fromEntries(rest.map((name) => [name, (real[name] as CallableFunction).bind(real)]))
+  return { ...(same as unknown as EffectSession), ...changed }
+}
+
 /** A migrated database with one client to look into it. */
 export async function engineDatabase(): Promise<EngineDatabase> {
   const database = await testDatabase()
@@ -101,6 +109,7 @@ export class EngineDatabase {
   async engine(
     partitions: readonly number[] = this.partitions,
     options: {
+      abandoned?: boolean
       mayWrite?: () => boolean
       retry?: Partial<CommandRetry>
       afterDeath?: AfterDeath
@@ -119,23 +128,24 @@ export class EngineDatabase {
       slots: this.slots,
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       now: () => Date.now(),
+      handlerMs: false,
       mayWrite: options.mayWrite ?? (() => true),
       fenced: () => undefined,
       onAppended: () => () => undefined,
     })
     this.#engines.push(engine)
     await engine.start()
-    await engine.adopt(await this.takeOver(partitions))
+    await engine.adopt(await this.takeOver(partitions, options.abandoned))
     return engine
   }
 
   /** Gives partitions a new epoch, as a claim does. */
-  async takeOver(partitions: readonly number[]): Promise<{ partition: number; owner: undefined; epoch: string }[]> {
+  async takeOver(partitions: readonly number[], abandoned = false): Promise<PartitionRow[]> {
     const { rows } = await this.client.query(
       'update twofold._partition set epoch = epoch + 1 where partition = any($1) returning partition, epoch',
       [partitions],
     )
-    return rows.map((row: { partition: number; epoch: string }) => ({ partition: row.partition, owner: undefined, epoch: row.epoch }))
+    return rows.map((row: { partition: number; epoch: string }) => ({ ...row, owner: undefined, abandoned }))
   }
 
   envelope(

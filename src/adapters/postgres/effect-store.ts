@@ -78,6 +78,9 @@ const PARKED = `select r.* from unnest($1::int[], $2::text[], $3::text[]) with o
     select ${PARKED_COLUMNS} from twofold._parked p
       where p.partition = t.partition and p.service = t.service and p.key = t.key order by seq limit $4) r order by t.at, r.seq`
 
+const BEGAN = `insert into twofold._attempt as a (id, count) select distinct id, 1 from unnest($1::uuid[]) id order by id
+  on conflict (id) do update set count = a.count + 1`
+
 const STILL_HELD = `select p.partition from unnest($1::int[], $2::bigint[]) t(partition, epoch)
   join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch`
 
@@ -181,6 +184,26 @@ class PostgresEffectSession implements EffectSession {
     const text = `select p as partition, (select seq from twofold._event e where e.partition = p order by seq desc limit 1) as seq from unnest($1::int[]) p`
     const rows = await run<{ partition: number; seq: string | null }>(this.#client, 'twofold_last_events', text, [plainArray(partitions)])
     return new Map(rows.map((row) => [row.partition, Number(row.seq ?? 0)]))
+  }
+
+  async lastRow(): Promise<bigint> {
+    const rows = await run<{ last: string }>(this.#client, 'twofold_last_row', 'select last_value as last from twofold._command_seq', [])
+    return BigInt(rows[0]?.last ?? 0)
+  }
+
+  async begunBefore(commandIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const text = 'select id, count from twofold._attempt where id = any($1::uuid[])'
+    const rows = await run<{ id: string; count: number }>(this.#client, 'twofold_begun_before', text, [plainArray(commandIds)])
+    return new Map(rows.map(({ id, count }) => [id, count]))
+  }
+
+  async began(commandIds: readonly string[]): Promise<void> {
+    await run(this.#client, 'twofold_began', BEGAN, [plainArray(commandIds.toSorted())])
+  }
+
+  async survived(commandIds: readonly string[]): Promise<void> {
+    const text = 'delete from twofold._attempt where id = any($1::uuid[])'
+    await run(this.#client, 'twofold_survived', text, [plainArray(commandIds)])
   }
 
   async stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>> {

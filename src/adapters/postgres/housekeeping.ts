@@ -52,6 +52,7 @@ export class Housekeeping implements Service {
     await this.#alone((transaction) => makePartitions(transaction, hour))
     await this.#alone((transaction) => this.#dropPartitions(transaction, hour))
     await this.#dropClaims()
+    await this.#options.database.query('delete from twofold._attempt a where exists (select from twofold._outcome o where o.id = a.id)')
   }
 
   async #run(): Promise<void> {

@@ -20,13 +20,13 @@ const RENEW = `update twofold._instance set lease_until = clock_timestamp() + $2
 
 // Locked in order, so that two takers cannot lock each other out; waits for the statements that a live owner has under way.
 const CLAIM = `with free as (
-    select p.partition from twofold._partition p
+    select p.partition, p.owner is distinct from $1 and p.owner is not null as abandoned from twofold._partition p
       where p.partition = any($2::int[]) and (p.owner is null or p.owner = $1 or not exists (
         select 1 from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp()))
       order by p.partition for update)
   update twofold._partition p set owner = $1, epoch = epoch + 1 from free
     where p.partition = free.partition and exists (select 1 from twofold._instance i where i.id = $1 and i.lease_until > clock_timestamp())
-    returning p.partition, p.owner, p.epoch`
+    returning p.partition, p.owner, p.epoch, free.abandoned`
 
 const RELEASE = `with mine as (select partition from twofold._partition where owner = $1 and partition = any($2::int[]) order by partition for update)
   update twofold._partition p set owner = null, epoch = epoch + 1 from mine where p.partition = mine.partition`
@@ -68,8 +68,11 @@ export class PostgresInstances implements Instances {
   }
 
   async claim(id: string, partitions: readonly number[]): Promise<readonly PartitionRow[]> {
-    const { rows } = await this.#database.query<{ partition: number; owner: string | null; epoch: string }>(CLAIM, [id, partitions])
-    return rows.map(partitionRow)
+    const { rows } = await this.#database.query<{ partition: number; owner: string; epoch: string; abandoned: boolean }>(CLAIM, [
+      id,
+      partitions,
+    ])
+    return rows.map((row) => ({ ...partitionRow(row), abandoned: row.abandoned }))
   }
 
   async release(id: string, partitions: readonly number[]): Promise<void> {

@@ -73,6 +73,11 @@ export class Committer {
     this.#options = options
   }
 
+  /** How many batches went back to where they came from. */
+  get givenBack(): number {
+    return this.#givenBack
+  }
+
   /** Forgets every cached state. */
   forget(): void {
     this.#cells.clear()

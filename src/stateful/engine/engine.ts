@@ -10,6 +10,7 @@ import type { Service } from '../../runtime/service.ts'
 import type { AnyStateful } from '../stateful.ts'
 import { Lane } from './lane.ts'
 import { CommandRunner } from './run-command.ts'
+import { Watchdog } from './watchdog.ts'
 import type { Work } from './work.ts'
 
 export interface EngineOptions {
@@ -23,6 +24,8 @@ export interface EngineOptions {
   readonly fenced: (partitions: readonly number[]) => void
   /** Calls `wake` when commands were appended to the log: a hint. */
   readonly onAppended: (wake: () => void) => () => void
+  /** How long one run of an entity handler may take, in milliseconds, before the process is ended; `false`: for ever. */
+  readonly handlerMs: number | false
   /** About how many commands form a batch at most. Default 2,000: beyond it latency grows and throughput does not. */
   readonly batchSizeMax?: number | undefined
   /** How many direct commands may wait for the next batch; beyond it they are sent to the log. Default 10,000. */
@@ -32,13 +35,15 @@ export interface EngineOptions {
 export class Engine implements Service, DirectCarrier {
   readonly #options: EngineOptions
   readonly #lane: Lane
+  readonly #watchdog: Watchdog | undefined
   #unlisten: (() => void) | undefined
 
   constructor(options: EngineOptions) {
     this.#options = options
+    this.#watchdog = options.handlerMs === false ? undefined : new Watchdog(options.handlerMs)
     this.#lane = new Lane({
       ...options,
-      runners: new Map(options.sides.map((side) => [side.contract.name, new CommandRunner(side)])),
+      runners: new Map(options.sides.map((side) => [side.contract.name, new CommandRunner(side, this.#watchdog)])),
       entities: new Map(options.sides.map((side) => [side.contract.name, side.entity])),
       batchSizeMax: options.batchSizeMax ?? 2000,
       mailboxSizeMax: options.mailboxSizeMax ?? 10_000,
@@ -46,6 +51,7 @@ export class Engine implements Service, DirectCarrier {
   }
 
   async start(): Promise<void> {
+    await this.#watchdog?.start()
     await this.#lane.start()
     this.#unlisten = this.#options.onAppended(() => this.#lane.ring())
   }
@@ -53,6 +59,7 @@ export class Engine implements Service, DirectCarrier {
   async stop(): Promise<void> {
     this.#unlisten?.()
     await this.#lane.stop()
+    await this.#watchdog?.stop()
   }
 
   adopt(rows: readonly PartitionRow[]): Promise<void> {

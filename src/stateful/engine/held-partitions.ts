@@ -3,10 +3,13 @@
 interface Held {
   readonly epoch: string
   lastEvent: number
+  /** Its former owner died: rows up to this one run one by one. */
+  readonly abandonedUntil: bigint | undefined
 }
 
 export class HeldPartitions {
   readonly #held = new Map<number, Held>()
+  readonly #abandoned = new Set<number>()
 
   has(partition: number): boolean {
     return this.#held.has(partition)
@@ -24,8 +27,25 @@ export class HeldPartitions {
     return this.#held.get(partition)?.lastEvent ?? 0
   }
 
-  take(partition: number, epoch: string, lastEvent: number): void {
-    this.#held.set(partition, { epoch, lastEvent })
+  take(partition: number, epoch: string, lastEvent: number, abandonedUntil?: bigint): void {
+    this.#held.set(partition, { epoch, lastEvent, abandonedUntil })
+    if (abandonedUntil !== undefined) this.#abandoned.add(partition)
+  }
+
+  /** Partitions whose former owner died, until what it left has run. */
+  get abandoned(): ReadonlySet<number> {
+    return this.#abandoned
+  }
+
+  /** Whether a row may hold what ended the former owner. */
+  isLeftBehind(partition: number, row: string): boolean {
+    const until = this.#abandoned.has(partition) ? this.#held.get(partition)?.abandonedUntil : undefined
+    return until !== undefined && BigInt(row) <= until
+  }
+
+  /** What the former owner left has run. */
+  cleared(partition: number): void {
+    this.#abandoned.delete(partition)
   }
 
   /** After a commit, or after reading the log anew. */
@@ -36,5 +56,6 @@ export class HeldPartitions {
 
   drop(partition: number): void {
     this.#held.delete(partition)
+    this.#abandoned.delete(partition)
   }
 }

@@ -1,5 +1,5 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import { BatchAborted, type EffectSession, type EffectStore, type ParkedCommand } from '../../ports/effect-store.ts'
+import { BatchAborted, type EffectSession, type EffectStore, type LogRow, type ParkedCommand } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
@@ -7,6 +7,7 @@ import { Wake } from '../../runtime/wake.ts'
 import { cellKey } from './cells.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
+import { runLeftBehind } from './left-behind.ts'
 import { Mailbox } from './mailbox.ts'
 import { dueAfter, Parking } from './parking.ts'
 import { settle, type Work } from './work.ts'
@@ -36,9 +37,11 @@ export interface LaneOptions extends Pick<CommitOptions, 'runners' | 'entities' 
 interface Collected {
   readonly works: readonly Work[]
   readonly rows: readonly string[]
+  /** What an owner that died has left: to be run first, under watch. */
+  readonly left: readonly Work[]
 }
 
-const NOTHING: Collected = { works: [], rows: [] }
+const NOTHING: Collected = { works: [], rows: [], left: [] }
 
 /**
  * A lane is `idle` (asleep until rung or until its poll), `working` (a batch is being committed, perhaps the next one planned) or
@@ -52,6 +55,7 @@ export class Lane implements Service {
   readonly #mailbox: Mailbox
   readonly #committer: Committer
   readonly #wake = new Wake()
+  readonly #begunHere = new Set<string>()
   readonly #changes: { readonly run: () => Promise<void>; readonly cancel: () => void }[] = []
   /** The batch that is being planned, and the one that is being committed. */
   #next: Collected = NOTHING
@@ -100,7 +104,7 @@ export class Lane implements Service {
 
   /** Whether this very process has the command in a batch right now. */
   inHand(commandId: string): boolean {
-    return [this.#current, this.#next].some(({ works }) => works.some((work) => work.envelope.id === commandId))
+    return [this.#current, this.#next].some(({ works, left }) => [...works, ...left].some((work) => work.envelope.id === commandId))
   }
 
   /** For how long nothing has come to an end, in milliseconds; 0 when idle. A stuck lane must not have its lease renewed. */
@@ -131,9 +135,12 @@ export class Lane implements Service {
       const session = await this.#connected()
       const numbers = rows.map((row) => row.partition)
       const last = await session.lastEvents(numbers)
+      const abandoned = new Set(rows.filter((row) => row.abandoned === true).map((row) => row.partition))
+      const until = abandoned.size > 0 ? await session.lastRow() : undefined
       // Held last: a partition whose parked keys are not known yet would let newer commands of theirs overtake.
-      await this.#loadParked(session, numbers)
-      for (const row of rows) this.#held.take(row.partition, row.epoch, last.get(row.partition) ?? 0)
+      await this.#loadParked(session, numbers, abandoned)
+      for (const { partition, epoch } of rows)
+        this.#held.take(partition, epoch, last.get(partition) ?? 0, abandoned.has(partition) ? until : undefined)
     })
   }
 
@@ -183,8 +190,9 @@ export class Lane implements Service {
       // Whoever was answered just now, or is just arriving, shares this batch.
       await new Promise(setImmediate)
       this.#next = await this.#collect()
-      const { works, rows } = this.#next
-      if (works.length === 0) return false
+      const { works, rows, left } = this.#next
+      if (left.length > 0 && !(await this.#runLeft(left))) return this.#deferNext()
+      if (works.length === 0) return left.length > 0
       const prepared = await this.#committer.prepare(works, rows)
       await this.#settled()
       this.#begin(prepared)
@@ -198,6 +206,25 @@ export class Lane implements Service {
       this.#next = NOTHING
       if (this.#underWay === undefined) this.#busySince = undefined
     }
+  }
+
+  /** True: all of it has run. */
+  async #runLeft(left: readonly Work[]): Promise<boolean> {
+    await this.#settled()
+    const goesOn = (): void => void (this.#busySince = performance.now())
+    return runLeftBehind(left, {
+      session: await this.#connected(),
+      committer: this.#committer,
+      held: this.#held,
+      begunHere: this.#begunHere,
+      goesOn,
+    })
+  }
+
+  /** What came behind something that was given back must not overtake it. */
+  #deferNext(): boolean {
+    for (const work of this.#next.works) settle(work, { status: 'deferred' })
+    return true
   }
 
   #begin(prepared: PreparedBatch): void {
@@ -239,32 +266,48 @@ export class Lane implements Service {
       for (const work of mine) settle(work, { status: 'deferred' })
       return NOTHING
     }
-    this.#next = { works: mine, rows: [] }
+    this.#next = { works: mine, rows: [], left: [] }
     const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, this.#current.rows)
     const parked = await this.#takeParked()
-    const logged = taken.rows.flatMap((row) =>
-      row.commands.map((envelope): Work => ({ envelope, partition: row.partition, origin: { from: 'log', row: row.seq } })),
-    )
+    const [left, rest] = this.#leftBehind(taken)
+    const logged = rest.flatMap(worksOf)
     // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead.
     if (taken.more) for (const work of mine) settle(work, { status: 'deferred' })
-    return { works: [...parked, ...logged, ...(taken.more ? [] : mine)], rows: taken.rows.map((row) => row.seq) }
+    const works = [...parked.works, ...logged, ...(taken.more ? [] : mine)]
+    return { works, rows: rest.map((row) => row.seq), left: [...parked.left, ...left.flatMap(worksOf)] }
+  }
+
+  /** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
+  #leftBehind({ rows, more }: { readonly rows: readonly LogRow[]; readonly more: boolean }): [readonly LogRow[], readonly LogRow[]] {
+    if (this.#held.abandoned.size === 0) return [[], rows]
+    const left = rows.filter((row) => this.#held.isLeftBehind(row.partition, row.seq))
+    const still = new Set(left.map((row) => row.partition))
+    for (const partition of this.#held.abandoned) if (!more && !still.has(partition)) this.#held.cleared(partition)
+    return [left, rows.filter((row) => !left.includes(row))]
   }
 
   /** The commands of parked keys whose time has come, in their order; a key without any left goes on as usual. */
-  async #takeParked(): Promise<Work[]> {
-    if (this.#parking.due(this.#options.now(), 1).length === 0) return []
+  async #takeParked(): Promise<Pick<Collected, 'works' | 'left'>> {
+    if (this.#parking.due(this.#options.now(), 1).length === 0) return NOTHING
     // The commit under way may be about to finish them.
     await this.#settled()
     const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
     const commands = await (await this.#connected()).parked(due, PARKED_COMMANDS_MAX)
-    const left = new Set(commands.map(homeOf))
-    for (const key of due) if (!left.has(cellKey(key.service, key.key))) this.#parking.delete(key)
+    const waiting = new Set(commands.map(homeOf))
+    for (const key of due) if (!waiting.has(cellKey(key.service, key.key))) this.#parking.delete(key)
     const dead = new Set(commands.filter(({ dueAt }) => dueAt === Infinity).map(homeOf))
     for (const key of due) {
       if (dead.has(cellKey(key.service, key.key))) this.#parking.set({ ...key, dueAt: dueAfter(this.#options.now(), Infinity) })
     }
     const ready = dead.size === 0 ? commands : commands.filter((command) => !dead.has(homeOf(command)))
-    return ready.map(({ envelope, partition, seq, attempts }) => ({ envelope, partition, origin: { from: 'parked', seq, attempts } }))
+    const [works, left]: [Work[], Work[]] = [[], []]
+    const leftBehind = new Set(due.filter((key) => key.leftBehind === true).map(({ service, key }) => cellKey(service, key)))
+    for (const command of ready) {
+      const { envelope, partition, seq, attempts } = command
+      const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts } }
+      ;(leftBehind.has(homeOf(command)) ? left : works).push(work)
+    }
+    return { works, left }
   }
 
   #change(task: () => Promise<void>): Promise<void> {
@@ -276,10 +319,16 @@ export class Lane implements Service {
     })
   }
 
-  async #loadParked(session: EffectSession, partitions: readonly number[]): Promise<void> {
+  async #loadParked(session: EffectSession, partitions: readonly number[], abandoned: ReadonlySet<number>): Promise<void> {
     for (const { envelope, partition, dueAt } of await session.parkedHeads(partitions)) {
       const looked = dueAt === Infinity ? dueAfter(this.#options.now(), Infinity) : dueAt
-      this.#parking.set({ service: envelope.service, key: envelope.keys[0] ?? '', partition, dueAt: looked })
+      this.#parking.set({
+        service: envelope.service,
+        key: envelope.keys[0] ?? '',
+        partition,
+        dueAt: looked,
+        leftBehind: abandoned.has(partition),
+      })
     }
   }
 
@@ -313,7 +362,7 @@ export class Lane implements Service {
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
         this.#parking.retain(() => false)
-        await this.#loadParked(session, numbers)
+        await this.#loadParked(session, numbers, this.#held.abandoned)
         return
       } catch (error) {
         this.#options.log.warn({ reason: String(error), attempt }, 'the engine cannot reach PostgreSQL; it tries again')
@@ -322,6 +371,10 @@ export class Lane implements Service {
       }
     }
   }
+}
+
+function worksOf({ seq, partition, commands }: LogRow): Work[] {
+  return commands.map((envelope) => ({ envelope, partition, origin: { from: 'log', row: seq } }))
 }
 
 function homeOf({ envelope }: ParkedCommand): string {

@@ -1,9 +1,9 @@
 // Runs the commands of a batch in order, in memory, and writes down what their one transaction has to store.
-import { DEFAULT_RETRY, type AfterDeath } from '../../contract/command.ts'
+import { DEFAULT_RETRY, type AfterDeath, type AnyCommand } from '../../contract/command.ts'
 import { conditionHolds, PRECONDITION_FAILED } from '../../contract/condition.ts'
 import { newestShape } from '../../contract/entity.ts'
 import type { Envelope } from '../../contract/envelope.ts'
-import { isTwofoldError } from '../../errors.ts'
+import { isTwofoldError, TwofoldError } from '../../errors.ts'
 import type { AnyEvent } from '../../contract/event.ts'
 import { encodeEvent } from '../../ports/event-log.ts'
 import {
@@ -58,6 +58,8 @@ export interface ParkedKey {
   readonly key: string
   readonly partition: number
   readonly dueAt: number
+  /** Its owner died: its commands run under watch. */
+  readonly leftBehind?: boolean
 }
 
 /** A batch ready to be stored, and what is to be told and remembered once it is. */
@@ -113,6 +115,7 @@ class BatchPlan {
     if (waits || (origin.from !== 'parked' && this.#options.parkedKey(envelope.service, home))) return this.#park(work, 0, 0, undefined)
     const refusal = this.#options.refused.get(envelope.id)
     if (refusal !== undefined) return this.#failed(work, refusal)
+    if (work.begun !== undefined && work.begun > BEGUN_MAX) return this.#die(work, endedProcess(), BEGUN_MAX)
     const runner = this.#options.runners.get(envelope.service)
     const cells: Cell[] = []
     for (const key of runner === undefined ? [] : envelope.keys) {
@@ -231,21 +234,31 @@ class BatchPlan {
   }
 
   #failed(work: Work, error: unknown): void {
-    const { service, command: name, id } = work.envelope
-    const { retry, afterDeath } = this.#options.runners.get(service)?.command(name) ?? UNKNOWN
+    const { retry } = this.#commandOf(work.envelope)
     const before = work.origin.from === 'parked' ? work.origin.attempts : 0
     const message = error instanceof Error ? error.message : String(error)
     // While a newer program is being rolled out an older one may meet its states. That is nobody's failure: the command waits for it.
     if (isTwofoldError(error, 'STATE_TOO_NEW')) return this.#park(work, before, retry.maxMs, message)
     const attempts = before + 1
     const delayMs = backoffMs(attempts, retry)
-    const late = retry.deadlineMs !== false && this.#options.now + delayMs > madeAt(id) + retry.deadlineMs
+    const late = retry.deadlineMs !== false && this.#options.now + delayMs > madeAt(work.envelope.id) + retry.deadlineMs
     if (attempts < retry.attempts && !late) return this.#park(work, attempts, delayMs, message)
+    this.#die(work, error, attempts)
+  }
+
+  #die(work: Work, error: unknown, attempts: number): void {
+    const { envelope, partition } = work
+    const message = error instanceof Error ? error.message : String(error)
     const stack = error instanceof Error ? error.stack : undefined
-    this.#deadLetters.push({ envelope: work.envelope, partition: work.partition, attempts, error: message, stack })
+    this.#deadLetters.push({ envelope, partition, attempts, error: message, stack })
+    const { afterDeath } = this.#commandOf(envelope)
     // A dead head that stays in its place holds its key, as one that is tried again does.
     if (afterDeath === 'park') this.#park(work, attempts, Infinity, message)
     this.#store(work, { status: 'dead', code: 'HANDLER_FAILED', body: JSON.stringify({ message, attempts }), version: 0 }, afterDeath)
+  }
+
+  #commandOf({ service, command }: Envelope): Pick<AnyCommand, 'retry' | 'afterDeath'> {
+    return this.#options.runners.get(service)?.command(command) ?? UNKNOWN
   }
 
   /** Sets a command aside with its key: durable, so that neither the log nor a caller holds it. */
@@ -262,6 +275,14 @@ class BatchPlan {
     else this.#parked.push({ partition, envelope, attempts, delayMs, error })
     this.#parkedIds.add(envelope.id)
   }
+}
+
+/** So often a command may be begun, and its process end, after the one it was first run by: then it is not begun again. */
+const BEGUN_MAX = 2
+
+function endedProcess(): Error {
+  const message = `its handler did not return, or ended the process: ${BEGUN_MAX} processes ended while they ran it, after the first`
+  return new TwofoldError('HANDLER_FAILED', message)
 }
 
 /** A command that this program does not know may come from a newer one. */

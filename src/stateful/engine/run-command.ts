@@ -6,6 +6,7 @@ import { check, type Schema } from '../../contract/schema.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { AnyContext, AnyHandler, AnyStateful } from '../stateful.ts'
 import type { Cell } from './cells.ts'
+import type { HandlerWatch } from './watchdog.ts'
 
 /** An emitted event; `data` is JSON text, taken at the call, because the handler may go on changing what it emitted. */
 export interface Emitted {
@@ -45,10 +46,12 @@ export class CommandRunner {
   readonly #commands: ReadonlyMap<string, Ready>
   readonly #emit: AnyContext['emit']
   readonly #side: AnyStateful
+  readonly #watch: HandlerWatch | undefined
   #run: Run | undefined
 
-  constructor(side: AnyStateful) {
+  constructor(side: AnyStateful, watch?: HandlerWatch) {
     this.#side = side
+    this.#watch = watch
     this.#emit = mapEach(side.contract.events, (event) => (data: unknown) => void this.#current('emit').events.push(emitted(event, data)))
     this.#commands = new Map(
       Object.values(side.contract.commands).map((command) => {
@@ -70,6 +73,7 @@ export class CommandRunner {
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
     const distinct = cells.length === 1 ? cells : [...new Set(cells)]
     this.#run = { cells: distinct, events: [], replaced: undefined, removed: undefined }
+    this.#watch?.began(given.commandId)
     try {
       const parsed = checked(known.command.input, JSON.parse(input), `the input of ${this.#side.contract.name}.${name}`)
       // One key or a list of them is a matter of the contract's types: it is the same for every input.
@@ -82,6 +86,7 @@ export class CommandRunner {
       if (!(error instanceof RejectedByHandler)) return { status: 'failed', error }
       return rejected(known.command, error)
     } finally {
+      this.#watch?.ended()
       this.#run = undefined
     }
   }

@@ -13,6 +13,8 @@ export interface Work {
   /** Of the home key. */
   readonly partition: number
   readonly origin: Origin
+  /** How often it was begun since its owner died, this time included. Left out: as usual, nobody counts. */
+  readonly begun?: number
 }
 
 /** Tells the direct caller, if there is one. */
