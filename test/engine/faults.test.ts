@@ -56,6 +56,26 @@ test('a commit whose answer is lost, and which is stored only later, leaves no e
   expect([await bank.balances(), await bank.count('outcome')]).toEqual([{ a: 5 }, 5])
 })
 
+test('nobody is answered before the commit, and nobody is told of success when it fails', async () => {
+  let commit: (() => void) | undefined
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          await new Promise<void>((resolve) => (commit = resolve))
+          await real.commit(batch)
+        },
+      }),
+  })
+  let answered = false
+  const call = bank.call(engine, ...credit('a')).finally(() => (answered = true))
+  await until('the commit is begun', () => commit !== undefined)
+  await bank.count('outcome')
+  expect(answered).toBe(false)
+  commit?.()
+  expect(await call).toMatchObject({ status: 'finished' })
+})
+
 test('two batches that begin at the same event number cannot both be stored', async () => {
   await bank.client.query(`insert into twofold._event (partition, seq, count, body) values (0, 2, 1, '{}')`)
   const overlapping = bank.client.query(`insert into twofold._event (partition, seq, count, body) values (0, 3, 2, '{}')`)
@@ -112,6 +132,53 @@ test('a key that somebody else writes between every read and commit is locked fi
   })
   expect(await bank.call(engine, ...credit('hot'))).toMatchObject({ status: 'finished', outcome: { body: '{"balance":2}' } })
   expect(rivals).toBeLessThan(4)
+})
+
+test('of a batch with a value that the database refuses, that command alone fails, and the others take effect once', async () => {
+  const bad = bank.envelope(...credit('b'))
+  let seen = 0
+  const engine = await bank.engine(undefined, {
+    retry: { attempts: 1 },
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          seen = Math.max(seen, batch.outcomes.length)
+          if (batch.outcomes.some(({ id, status }) => id === bad.id && status !== 'dead')) throw new BatchAborted('data', 'no such value')
+          await real.commit(batch)
+        },
+      }),
+  })
+  const calls = ['a', 'a', 'b', 'c', 'b'].map((account, at) => engine.call(at === 2 ? bad : bank.envelope(...credit(account))))
+  const results = await Promise.all(calls)
+  expect(seen).toBe(5)
+  expect(results.map((result) => result.status === 'finished' && result.outcome.status)).toEqual([
+    'succeeded',
+    'succeeded',
+    'dead',
+    'succeeded',
+    'succeeded',
+  ])
+  expect(await bank.balances()).toEqual({ a: 2, b: 1, c: 1 })
+})
+
+// Rule 16
+test('keys of several owners that were locked cannot be written by anybody until their commit', async () => {
+  const engine = await bank.engine()
+  await bank.call(engine, ...credit('hot'))
+  const session = await bank.store().open()
+  try {
+    const written = await session.locked([{ service: 'bank', key: 'hot' }], [], async () => {
+      await bank.client.query(`set lock_timeout = '100ms'`)
+      const write = `update twofold._entity set version = version + 1 where key = 'hot'`
+      return bank.client.query(write).then(
+        () => 'written',
+        (error: Error) => error.message,
+      )
+    })
+    expect(written).toContain('lock timeout')
+  } finally {
+    await session.close()
+  }
 })
 
 test('an engine that waits for work is not busy', async () => {

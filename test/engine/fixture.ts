@@ -116,12 +116,7 @@ export class EngineDatabase {
       session?: (real: EffectSession) => EffectSession
     } = {},
   ): Promise<Engine> {
-    const store = new PostgresEffectStore({
-      url: this.#database.url,
-      applicationName: 'twofold engine',
-      leaseMs: 10_000,
-      onCommitted: () => undefined,
-    })
+    const store = this.store()
     const engine = new Engine({
       sides: [retrying(options)],
       store: { open: async () => (options.session ?? ((real) => real))(await store.open()) },
@@ -137,6 +132,15 @@ export class EngineDatabase {
     await engine.start()
     await engine.adopt(await this.takeOver(partitions, options.abandoned))
     return engine
+  }
+
+  store(): PostgresEffectStore {
+    return new PostgresEffectStore({
+      url: this.#database.url,
+      applicationName: 'twofold engine',
+      leaseMs: 10_000,
+      onCommitted: () => undefined,
+    })
   }
 
   /** Gives partitions a new epoch, as a claim does. */

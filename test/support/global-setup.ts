@@ -12,6 +12,12 @@ declare module 'vitest' {
 }
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // A run inside a run (test/planted) shares the server of the outer one.
+  const running = process.env['TWOFOLD_TEST_POSTGRES']
+  if (running !== undefined) {
+    project.provide('postgresUrl', running)
+    return () => Promise.resolve()
+  }
   const dataDir = await mkdtemp(join(tmpdir(), 'twofold-test-'))
   const postgres = await startEmbeddedPostgres({ dataDir })
   project.provide('postgresUrl', postgres.url)

@@ -37,7 +37,7 @@ const APPEND = `insert into twofold._command (partition, first_id, last_id, coun
   select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], string_to_array($5, E'\\x1e'))`
 
 // Commands with a claim are packed by the database, because only it knows which claims were won. Claims are inserted in the order of
-// their hashes (the arrays are sorted), so that two flushes with the same keys cannot lock each other out.
+// their hashes, so that two flushes with the same keys cannot lock each other out.
 const CLAIM_AND_APPEND = `with wanted as materialized (
     select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::int[])
       t(hash, fingerprint, id, answer, partition, line, at)),
@@ -186,7 +186,6 @@ async function claimAndAppend(client: pg.Client, group: readonly Waiting[]): Pro
   const wanted = group
     .map((waiting, at) => ({ ...waiting, at, claim: waiting.entry.envelope.claim }))
     .filter(({ claim, at }) => claim === undefined || firsts.get(claim.hash) === group[at])
-    .toSorted((a, b) => compare(a.claim?.hash ?? '', b.claim?.hash ?? ''))
   const { rows } = await client.query<{ id: string }>({
     name: 'twofold_claim_and_append',
     text: CLAIM_AND_APPEND,
@@ -247,8 +246,4 @@ async function readClaims(client: pg.Client, losers: readonly Waiting[]): Promis
 
 function encodeAnswer(answer: StoredAnswer | undefined): string | undefined {
   return answer && JSON.stringify(answer)
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

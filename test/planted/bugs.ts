@@ -1,0 +1,176 @@
+// Bugs that somebody might make one day, each as one change to the source, and the test that must turn red.
+
+export interface PlantedBug {
+  /** What is broken, as a sentence about the broken program. */
+  readonly name: string
+  /** Under `src`. */
+  readonly file: string
+  /** Must occur exactly once. */
+  readonly find: string
+  readonly replace: string
+  readonly test: string
+  /** The test's name, or the beginning of it. */
+  readonly claim: string
+}
+
+const commit = 'adapters/postgres/commit-statement.ts'
+const plan = 'stateful/engine/plan-batch.ts'
+const works = 'stateful/engine/commit-works.ts'
+const engine = 'test/engine/engine.test.ts'
+const faults = 'test/engine/faults.test.ts'
+
+export const bugs: readonly PlantedBug[] = [
+  {
+    name: 'a write does not check its version',
+    file: commit,
+    find: 'and e.key = t.key and e.version = t.was returning 1',
+    replace: 'and e.key = t.key returning 1',
+    test: engine,
+    claim: 'a stale cached version never commits',
+  },
+  {
+    name: 'what was only read is not checked',
+    file: commit,
+    find: 'e.version = t.version for share of e`',
+    replace: 'true for share of e`',
+    test: engine,
+    claim: 'a rejection on a stale cached version is decided again',
+  },
+  {
+    name: 'the fence does not compare epochs',
+    file: commit,
+    find: 'p.partition = t.partition and p.epoch = t.epoch order by p.partition for share of p',
+    replace: 'p.partition = t.partition order by p.partition for share of p',
+    test: engine,
+    claim: 'once its epoch is over an engine stores nothing',
+  },
+  {
+    name: 'the fence is a plain read',
+    file: commit,
+    find: 'order by p.partition for share of p`',
+    replace: 'order by p.partition`',
+    test: engine,
+    claim: 'a takeover waits for the statement under way',
+  },
+  {
+    name: 'the fence locks FOR KEY SHARE',
+    file: commit,
+    find: 'order by p.partition for share of p`',
+    replace: 'order by p.partition for key share of p`',
+    test: engine,
+    claim: 'a takeover waits for the statement under way',
+  },
+  {
+    name: 'outcomes are not stored with their effects',
+    file: commit,
+    find: 'count: (batch) => batch.outcomes.length,',
+    replace: 'count: () => 0,',
+    test: engine,
+    claim: 'a direct command is stored with its state, outcome and event in one go',
+  },
+  {
+    name: 'a duplicate outcome is skipped instead of refused',
+    file: commit,
+    find: 't(id, kind, body, version, partition, event_seq) returning 1`,',
+    replace: 't(id, kind, body, version, partition, event_seq) on conflict do nothing returning 1`,',
+    test: engine,
+    claim: 'a command that was carried twice takes effect once',
+  },
+  {
+    name: 'a command twice in one batch is run twice',
+    file: plan,
+    find: 'if (known !== undefined) return this.#duplicate(work, known)',
+    replace: 'if (known !== undefined) this.#outcomes.delete(envelope.id)',
+    test: engine,
+    claim: 'a command that was carried twice takes effect once',
+  },
+  {
+    name: 'rows of the log are not counted when they are consumed',
+    file: commit,
+    find: "arrays: ({ consumed }) => [plainArray(consumed)],\n    counted: 'conflict',",
+    replace: 'arrays: ({ consumed }) => [plainArray(consumed)],',
+    test: 'src/adapters/postgres/commit-statement.test.ts',
+    claim: 'fewer rows than expected raise inside the statement',
+  },
+  {
+    name: 'direct commands run before the log',
+    file: 'stateful/engine/lane.ts',
+    find: 'const works = [...parked.works, ...logged, ...(taken.more ? [] : mine)]',
+    replace: 'const works = [...(taken.more ? [] : mine), ...parked.works, ...logged]',
+    test: engine,
+    claim: 'a direct command never overtakes what the log holds for its key',
+  },
+  {
+    name: 'callers are answered before the commit',
+    file: works,
+    find: '    await session.commit(planned.batch)\n    this.#committed(planned)',
+    replace:
+      '    this.#committed(planned)\n    await new Promise((resolve) => setTimeout(resolve, 5))\n    await session.commit(planned.batch)',
+    test: faults,
+    claim: 'nobody is answered before the commit',
+  },
+  {
+    name: 'events are numbered on from a commit that was refused',
+    file: works,
+    find: '    await this.#renumber(session, piece)\n',
+    replace: '',
+    test: faults,
+    claim: 'a commit whose answer is lost, and which is stored only later',
+  },
+  {
+    name: 'a key whose head failed does not wait',
+    file: plan,
+    find: "if (waits || (origin.from !== 'parked' && this.#options.parkedKey(envelope.service, home))) return",
+    replace: 'if (waits) return',
+    test: engine,
+    claim: 'after a death with .park. the key waits until it is released',
+  },
+  {
+    name: 'a throw leaves what the handler changed',
+    file: 'stateful/engine/run-command.ts',
+    find: '      for (const cell of distinct) cell.undo()\n',
+    replace: '',
+    test: engine,
+    claim: 'a handler that throws leaves no trace',
+  },
+  {
+    name: 'keys of several owners are read without locks',
+    file: 'adapters/postgres/effect-store.ts',
+    find: 'const LOCK = `${LOAD} for no key update of e`',
+    replace: 'const LOCK = LOAD',
+    test: faults,
+    claim: 'keys of several owners that were locked cannot be written',
+  },
+  {
+    name: 'claims are inserted in the order of arrival',
+    file: 'adapters/postgres/command-log.ts',
+    find: 'from wanted where hash is not null order by hash',
+    replace: 'from wanted where hash is not null order by at',
+    test: 'src/adapters/postgres/command-log.test.ts',
+    claim: 'the same keys in different orders on two instances lock nobody out',
+  },
+  {
+    name: 'a claim keeps the epoch',
+    file: 'adapters/postgres/instances.ts',
+    find: 'set owner = $1, epoch = epoch + 1 from free',
+    replace: 'set owner = $1 from free',
+    test: 'test/cluster/ownership.test.ts',
+    claim: 'only what is free is claimed, and every claim raises the epoch',
+  },
+  {
+    name: 'a lease that has not ended is no obstacle',
+    file: 'adapters/postgres/instances.ts',
+    find: 'select 1 from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp()))\n      order by p.partition for update',
+    replace: 'select 1 from twofold._instance i where false))\n      order by p.partition for update',
+    test: 'test/cluster/ownership.test.ts',
+    claim: 'only what is free is claimed, and every claim raises the epoch',
+  },
+  {
+    name: 'a command that ends its process is begun for ever',
+    file: plan,
+    find: 'if (work.begun !== undefined && work.begun > BEGUN_MAX) return this.#die(work, endedProcess(), BEGUN_MAX)\n',
+    replace: '\n',
+    test: engine,
+    claim: 'a command that ends its process again and again dies',
+  },
+]
