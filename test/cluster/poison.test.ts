@@ -52,7 +52,7 @@ test.each([
     const accounts = ['a', 'b', 'c', 'bad']
     for (const account of accounts) await send(address, 'credit', account)
     // It is stored before it runs, and may run before its sender is answered.
-  await send(address, poison, 'bad').catch(() => undefined)
+    await send(address, poison, 'bad').catch(() => undefined)
     // A process that dies in the middle of these may have stored one that it could not answer any more.
     let accepted = accounts.length
     for (const account of accounts) {

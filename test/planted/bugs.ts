@@ -173,4 +173,12 @@ export const bugs: readonly PlantedBug[] = [
     test: engine,
     claim: 'a command that ends its process again and again dies',
   },
+  {
+    name: 'a condition is not looked at',
+    file: 'contract/condition.ts',
+    find: "return entity.exists && (condition === 'present' || condition.versions.includes(entity.version))",
+    replace: 'return entity.exists',
+    test: 'test/engine/linearizable.test.ts',
+    claim: 'compare-and-set is linearizable for every key',
+  },
 ]

@@ -1,0 +1,87 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { checkFinished, checkOnce, checkOrder, checkSum, checkVersions, type Effect } from './check-effects.ts'
+
+/** Effects of a run in which all went well: every command bumps the version of one key. */
+const goodRun = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 4, maxLength: 60 }).map((keys): Effect[] => {
+  const versions = new Map<string, number>()
+  return keys.map((key, at) => {
+    const version = (versions.get(key) ?? 0) + 1
+    versions.set(key, version)
+    return { commandId: `command-${at}`, key, version }
+  })
+})
+const acknowledgedOf = (effects: readonly Effect[]): { commandId: string; client: string; key: string }[] =>
+  effects.map(({ commandId, key }) => ({ commandId, client: 'one', key }))
+
+test('a run in which all went well has no violation', () => {
+  fc.assert(
+    fc.property(goodRun, (effects) => {
+      const ids = effects.map(({ commandId }) => commandId)
+      const shuffled = effects.toReversed()
+      expect([
+        ...checkFinished({ accepted: ids.slice(1), unknown: ids.slice(0, 1), finished: ids }),
+        ...checkOnce(shuffled),
+        ...checkVersions(shuffled),
+        ...checkOrder(acknowledgedOf(effects), shuffled),
+      ]).toEqual([])
+    }),
+  )
+})
+
+test('one lost, doubled or invented command is found, wherever it is, and named', () => {
+  fc.assert(
+    fc.property(goodRun, fc.nat(), (effects, nat) => {
+      const ids = effects.map(({ commandId }) => commandId)
+      const at = nat % ids.length
+      const chosen = ids[at] ?? ''
+      expect(checkFinished({ accepted: ids, finished: ids.toSpliced(at, 1) })).toEqual([
+        `command ${chosen} was accepted and never finished`,
+      ])
+      expect(checkFinished({ accepted: ids.toSpliced(at, 1), finished: ids })).toEqual([
+        `command ${chosen} is finished, and nobody has sent it`,
+      ])
+      expect(checkOnce([...effects, ...effects.slice(at, at + 1)])).toHaveLength(1)
+    }),
+  )
+})
+
+test('a version that is missing, or there twice, is found', () => {
+  fc.assert(
+    fc.property(goodRun, fc.nat(), (effects, nat) => {
+      const at = nat % effects.length
+      expect(checkVersions([...effects, ...effects.slice(at, at + 1)])).toHaveLength(1)
+      // The oldest one of a key that goes on; without its newest a key has no gap, that is a lost command, which another checker sees.
+      const next = { commandId: 'next', key: 'a', version: effects.filter(({ key }) => key === 'a').length + 1 }
+      const first = [...effects, next].findIndex(({ key }) => key === 'a')
+      expect(checkVersions([...effects, next, { ...next, version: next.version + 1 }].toSpliced(first, 1))).toHaveLength(1)
+    }),
+  )
+})
+
+test('two commands of a client that changed places are found; those of different clients may', () => {
+  const effects = [
+    { commandId: 'x', key: 'a', version: 2 },
+    { commandId: 'y', key: 'a', version: 1 },
+    { commandId: 'z', key: 'b', version: 1 },
+  ]
+  expect(checkOrder(acknowledgedOf(effects), effects)).toEqual(["command y (version 1 of 'a') was acknowledged after x (version 2)"])
+  expect(
+    checkOrder(
+      acknowledgedOf(effects).map((each) => ({ ...each, client: each.commandId })),
+      effects,
+    ),
+  ).toEqual([])
+})
+
+test('money that appears, vanishes or is owed is found', () => {
+  expect(checkSum({ a: 5, b: 5 }, 10)).toEqual([])
+  expect(checkSum({ a: 5, b: 6 }, 10)).toEqual(['all amounts add up to 11, not to 10'])
+  expect(checkSum({ a: -1, b: 11 }, 10)).toEqual(["'a' is -1, below zero"])
+})
+
+test('a thousand violations are not printed', () => {
+  const accepted = Array.from({ length: 1000 }, (_, at) => String(at))
+  const faults = checkFinished({ accepted, finished: [] })
+  expect([faults.length, faults.at(-1)]).toEqual([21, 'and 980 more'])
+})
