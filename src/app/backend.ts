@@ -32,7 +32,7 @@ export interface Backend {
 /** Connects to `url`, brings its schema up to date and starts what the roles ask for. @throws TwofoldError, see `migrate` */
 export async function startBackend(app: App, url: string, options: ResolvedOptions, log: Logger): Promise<Backend> {
   const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount })
-  const database = new PostgresDatabase({ url, applicationName: 'twofold', log, idleInTransactionMs: Math.floor(options.leaseMs / 2) })
+  const database = new PostgresDatabase({ url, applicationName: 'twofold', log, leaseMs: options.leaseMs })
   const instanceId = randomUUID()
   // Membership has a connection to itself: a lease must not wait behind the queries of users.
   const lease = new PostgresDatabase({
@@ -40,6 +40,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     applicationName: 'twofold membership',
     log,
     connectionsMax: 1,
+    leaseMs: options.leaseMs,
     statementMs: Math.floor(options.leaseMs / 3),
   })
   const ids = new PostgresCommandIds({ database })
@@ -50,6 +51,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const store = new PostgresEffectStore({
     url,
     applicationName: 'twofold engine',
+    instanceId,
     leaseMs: options.leaseMs,
     onCommitted: (batch) => {
       outcomes.committed(batch.outcomes)

@@ -1,5 +1,6 @@
 // What goes wrong around a batch: answers that are lost, states that cannot be read, owners that come and go.
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
 import { BatchAborted } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import { until } from '../e2e/program.ts'
@@ -169,6 +170,11 @@ test('keys of several owners that were locked cannot be written by anybody until
   try {
     const written = await session.locked([{ service: 'bank', key: 'hot' }], [], async () => {
       await bank.client.query(`set lock_timeout = '100ms'`)
+      const holders = await bank.client.query(
+        `select 1 from pg_stat_activity where datname = current_database() and application_name = $1 and state = 'idle in transaction'`,
+        [lockHolderName(bank.instanceId)],
+      )
+      expect(holders.rowCount, 'a successor can tell whose locks these are').toBe(1)
       const write = `update twofold._entity set version = version + 1 where key = 'hot'`
       return bank.client.query(write).then(
         () => 'written',

@@ -1,4 +1,5 @@
 // Engines on a real database, driven without HTTP: what the guarantees rest on is tested where it lives.
+import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { z } from 'zod'
 import { command, defineContract, entity, event, rejection, stateful } from 'twofold'
@@ -89,6 +90,8 @@ export async function engineDatabase(): Promise<EngineDatabase> {
 }
 
 export class EngineDatabase {
+  /** The one that all engines of this database pretend to be. */
+  readonly instanceId = randomUUID()
   readonly slots: SlotMap
   readonly client: pg.Client
   readonly #database: { readonly url: string; drop(): Promise<void> }
@@ -138,6 +141,7 @@ export class EngineDatabase {
     return new PostgresEffectStore({
       url: this.#database.url,
       applicationName: 'twofold engine',
+      instanceId: this.instanceId,
       leaseMs: 10_000,
       onCommitted: () => undefined,
     })

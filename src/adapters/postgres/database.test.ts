@@ -1,7 +1,8 @@
+import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { proxyTo } from '../../../test/support/proxy.ts'
-import { PostgresDatabase } from './database.ts'
+import { connectionSettings, PostgresDatabase } from './database.ts'
 
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 
@@ -45,5 +46,26 @@ test('a connection that falls silent is given up, and the next statement gets an
   } finally {
     await proxy.close()
     await narrow.close()
+  }
+})
+
+test('a connection neither waits for ever nor lets others wait for ever', async () => {
+  const client = new pg.Client(connectionSettings(own.url, 'test', { leaseMs: 8000, settings: ['enable_seqscan=off'] }))
+  await client.connect()
+  try {
+    const names = ['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'tcp_user_timeout', 'enable_seqscan', 'jit']
+    const { rows } = await client.query<{ name: string; setting: string }>('select name, setting from pg_settings where name = any($1)', [
+      names,
+    ])
+    expect(Object.fromEntries(rows.map(({ name, setting }) => [name, setting]))).toEqual({
+      lock_timeout: '2000',
+      statement_timeout: '30000',
+      idle_in_transaction_session_timeout: '4000',
+      tcp_user_timeout: '8000',
+      enable_seqscan: 'off',
+      jit: 'off',
+    })
+  } finally {
+    await client.end()
   }
 })

@@ -12,19 +12,18 @@ export interface DatabaseOptions {
   readonly connectionsMax?: number
   /** How long a statement may take, its answer included, in milliseconds. Default 30,000, and 5,000 more for the answer. */
   readonly statementMs?: number
-  /** After this long without a statement a transaction is ended, in milliseconds. Default 5,000: half a default lease. */
-  readonly idleInTransactionMs?: number
+  /** A transaction that stands still is ended after half of it. Default 10,000. */
+  readonly leaseMs?: number
 }
 
 export class PostgresDatabase implements Database {
   readonly #pool: pg.Pool
 
-  constructor({ url, applicationName, log, connectionsMax, statementMs, idleInTransactionMs }: DatabaseOptions) {
+  constructor({ url, applicationName, log, connectionsMax, statementMs, leaseMs }: DatabaseOptions) {
     this.#pool = new pg.Pool({
-      ...connectionSettings(url, applicationName),
+      ...connectionSettings(url, applicationName, leaseMs === undefined ? {} : { leaseMs }),
       max: connectionsMax ?? 10,
       ...(statementMs === undefined ? {} : { statement_timeout: statementMs, query_timeout: statementMs }),
-      idle_in_transaction_session_timeout: idleInTransactionMs ?? 5000,
     })
     // An idle connection that is cut is replaced by the next use; without a listener it would end the process.
     this.#pool.on('error', (error) => log.debug({ reason: error.message }, 'an idle connection to PostgreSQL was cut'))
@@ -78,11 +77,27 @@ export class PostgresDatabase implements Database {
 }
 
 /** How long a statement may take, and how much longer its answer may. */
-export const STATEMENT_MS = 30_000
-export const SILENCE_MS = 5000
+const STATEMENT_MS = 30_000
+const SILENCE_MS = 5000
 
-/** What every connection of Twofold has in common. Nothing may wait for ever: not for a server, not for a lock, not for a statement. */
-export function connectionSettings(url: string, applicationName: string): pg.ClientConfig {
+/** The lease that the timeouts of a connection go by where none is given: the default one. */
+const LEASE_MS = 10_000
+
+/** A peer that acknowledges nothing for so long is gone; less would take a hiccup of the network for a death. */
+const TCP_USER_MS_MIN = 5000
+
+/**
+ * What every connection of Twofold has in common. Nothing may wait for ever: not for a server, not for a lock, not for a statement. And
+ * nobody may make others wait for ever: a transaction whose process does not go on is ended after half a lease, and a connection whose
+ * other side has vanished after a lease. `settings`: further ones of the session, as `name=value`.
+ */
+export function connectionSettings(
+  url: string,
+  applicationName: string,
+  { leaseMs = LEASE_MS, settings = [] }: { readonly leaseMs?: number; readonly settings?: readonly string[] } = {},
+): pg.ClientConfig {
+  // Of the server's end: Node cannot set it for ours, where `query_timeout` stands in. Ignored on a Unix socket.
+  const tcpUserMs = Math.max(TCP_USER_MS_MIN, leaseMs)
   return {
     connectionString: url,
     application_name: applicationName,
@@ -92,7 +107,8 @@ export function connectionSettings(url: string, applicationName: string): pg.Cli
     // The server's timeout says nothing where the connection itself fell silent: this process then stops waiting by itself.
     query_timeout: STATEMENT_MS + SILENCE_MS,
     lock_timeout: 2000,
-    options: '-c jit=off',
+    idle_in_transaction_session_timeout: Math.floor(leaseMs / 2),
+    options: [`tcp_user_timeout=${tcpUserMs}`, 'jit=off', ...settings].map((setting) => `-c ${setting}`).join(' '),
   }
 }
 

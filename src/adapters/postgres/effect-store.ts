@@ -17,12 +17,15 @@ import {
 import { plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { commitStatement, type CommitStatement } from './commit-statement.ts'
-import { SILENCE_MS, STATEMENT_MS } from './database.ts'
+import { connectionSettings } from './database.ts'
+import { lockHolderName } from './lock-holders.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
 export interface EffectStoreOptions {
   readonly url: string
   readonly applicationName: string
+  /** Whose locks these are, for whoever takes over from it. */
+  readonly instanceId: string
   readonly leaseMs: number
   /** Called after every commit, with what others may be waiting for. */
   readonly onCommitted: (batch: EffectBatch) => void
@@ -31,13 +34,7 @@ export interface EffectStoreOptions {
 // Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
 // the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
 // for real batches it would choose the nested loop anyway; these settings take the choice away.
-export const SESSION_SETTINGS = [
-  'enable_hashjoin=off',
-  'enable_mergejoin=off',
-  'enable_seqscan=off',
-  'jit=off',
-  'plan_cache_mode=force_generic_plan',
-]
+export const SESSION_SETTINGS = ['enable_hashjoin=off', 'enable_mergejoin=off', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
 
 // Only partitions with rows share the rows of a take, so that one busy partition gets them all and many get some each. Reading by
 // (partition, seq) keeps the cost apart from what waits in partitions of other owners: with 200,000 of their rows 0.2 ms instead of 42 ms
@@ -92,28 +89,17 @@ export class PostgresEffectStore implements EffectStore {
   }
 
   async open(): Promise<EffectSession> {
-    const { url, applicationName, leaseMs } = this.#options
-    const connect = async (): Promise<pg.Client> => {
-      const client = new pg.Client({
-        connectionString: url,
-        application_name: applicationName,
-        connectionTimeoutMillis: 2000,
-        keepAlive: true,
-        statement_timeout: STATEMENT_MS,
-        // A connection that fell silent says nothing of a timeout either: this process has to stop waiting by itself.
-        query_timeout: STATEMENT_MS + SILENCE_MS,
-        lock_timeout: 2000,
-        // A stopped process that holds row locks must not hold them longer than its lease.
-        idle_in_transaction_session_timeout: Math.floor(leaseMs / 2),
-        options: SESSION_SETTINGS.map((setting) => `-c ${setting}`).join(' '),
-      })
+    const { url, applicationName, instanceId, leaseMs } = this.#options
+    const connect = async (name: string): Promise<pg.Client> => {
+      const client = new pg.Client(connectionSettings(url, name, { leaseMs, settings: SESSION_SETTINGS }))
       client.on('error', () => undefined)
       await guarded(() => client.connect())
       return client
     }
-    const [writer, reader] = await Promise.allSettled([connect(), connect()])
+    const connectLocking = (): Promise<pg.Client> => connect(lockHolderName(instanceId))
+    const [writer, reader] = await Promise.allSettled([connect(applicationName), connect(applicationName)])
     if (writer.status === 'fulfilled' && reader.status === 'fulfilled')
-      return new PostgresEffectSession(writer.value, reader.value, connect, this.#options.onCommitted)
+      return new PostgresEffectSession(writer.value, reader.value, connectLocking, this.#options.onCommitted)
     for (const opened of [writer, reader]) if (opened.status === 'fulfilled') await end(opened.value)
     throw (writer.status === 'rejected' ? writer : (reader as PromiseRejectedResult)).reason
   }
@@ -122,15 +108,20 @@ export class PostgresEffectStore implements EffectStore {
 class PostgresEffectSession implements EffectSession {
   readonly #client: pg.Client
   readonly #reader: pg.Client
-  readonly #connect: () => Promise<pg.Client>
+  readonly #connectLocking: () => Promise<pg.Client>
   readonly #onCommitted: EffectStoreOptions['onCommitted']
   #lockingClient: pg.Client | undefined
   #encoded: { readonly batch: EffectBatch; readonly statement: CommitStatement } | undefined
 
-  constructor(client: pg.Client, reader: pg.Client, connect: () => Promise<pg.Client>, onCommitted: EffectStoreOptions['onCommitted']) {
+  constructor(
+    client: pg.Client,
+    reader: pg.Client,
+    connectLocking: () => Promise<pg.Client>,
+    onCommitted: EffectStoreOptions['onCommitted'],
+  ) {
     this.#client = client
     this.#reader = reader
-    this.#connect = connect
+    this.#connectLocking = connectLocking
     this.#onCommitted = onCommitted
   }
 
@@ -231,7 +222,7 @@ class PostgresEffectSession implements EffectSession {
     fences: EffectBatch['fences'],
     work: (session: Pick<EffectSession, 'load' | 'commit'>) => Promise<Result>,
   ): Promise<Result> {
-    const client = (this.#lockingClient ??= await this.#connect())
+    const client = (this.#lockingClient ??= await this.#connectLocking())
     let stored: EffectBatch | undefined
     try {
       await run(client, '', 'begin', [])
