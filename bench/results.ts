@@ -61,12 +61,17 @@ export async function keepResults(run: {
   return { path, scenarios }
 }
 
+/** What is measured anew in each round. */
+const FIGURES = ['perSecond', 'p50Ms', 'p99Ms', 'nodeCpuUs', 'postgresCpuUs'] as const
+
 function figuresOf(measured: readonly Result[]): ScenarioFigures[] {
   const medians = [...Map.groupBy(measured, ({ name }) => name).values()].map((rounds): ScenarioFigures => {
     const [first] = rounds as [Result]
-    const figure = (name: 'perSecond' | 'p50Ms' | 'p99Ms'): object =>
-      first[name] === undefined ? {} : { [name]: rounded(medianOf(rounds.map((round) => round[name] ?? 0))) }
-    return { ...first, ...figure('perSecond'), ...figure('p50Ms'), ...figure('p99Ms'), rounds: rounds.length }
+    const figures = FIGURES.filter((name) => first[name] !== undefined).map((name) => [
+      name,
+      rounded(medianOf(rounds.map((round) => round[name] ?? 0))),
+    ])
+    return { ...first, ...Object.fromEntries(figures), rounds: rounds.length }
   })
   return medians.map((scenario) => {
     const { name, perSecond } = scenario

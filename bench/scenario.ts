@@ -1,6 +1,8 @@
 // What a scenario is given, and what it says.
 import pg from 'pg'
 import { randomBytes } from 'node:crypto'
+import type { Cpu } from './cpu.ts'
+import type { Load } from './load.ts'
 
 /** Where and how long a scenario runs. */
 export interface Setting {
@@ -18,6 +20,9 @@ export interface Result {
   readonly perSecond?: number
   readonly p50Ms?: number
   readonly p99Ms?: number
+  /** Microseconds of processor time per command; see `withCpu`. */
+  readonly nodeCpuUs?: number
+  readonly postgresCpuUs?: number
   /** What is left out of the guarantees, for baselines. */
   readonly lacks?: string
   /** True: the scenario has compared the database with what was answered. It throws otherwise. */
@@ -27,6 +32,11 @@ export interface Result {
 export interface Scenario {
   readonly name: string
   run(setting: Setting): Promise<readonly Result[]>
+}
+
+/** What a scenario says of a load, once it has compared the database with it. */
+export function resultOf(name: string, { perSecond, p50Ms, p99Ms, nodeCpuUs, postgresCpuUs }: Load & Cpu): Result {
+  return { name, perSecond, p50Ms, p99Ms, nodeCpuUs, ...(postgresCpuUs === undefined ? {} : { postgresCpuUs }), verified: true }
 }
 
 /** A database for one scenario, removed afterwards. */
