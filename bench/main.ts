@@ -1,13 +1,23 @@
 // `npm run bench`: measures Twofold and what it is compared with, one after the other on one PostgreSQL, and prints and keeps the figures.
 import { parseArgs } from 'node:util'
+import { relative } from 'node:path'
+import { figuresOf, keepResults, machineOf, readResults, type Failure, type ResultFile } from './results.ts'
 import { benchServer } from './server.ts'
-import { keepResults, machineOf } from './results.ts'
-import { printTable } from './table.ts'
-import type { Result, Scenario } from './scenario.ts'
-import { engineDirect, engineLog, hotKey, multiKey } from './scenarios/engine.ts'
-import { batchSqlCeiling, oneTransactionEach } from './scenarios/by-hand.ts'
+import type { Result, Scenario, Setting } from './scenario.ts'
+import { scenarios } from './scenarios/all.ts'
+import { comparison, resultTable } from './table.ts'
 
-const scenarios: readonly Scenario[] = [oneTransactionEach, batchSqlCeiling, engineDirect, engineLog, hotKey, multiKey]
+const HELP = `npm run bench -- [--only NAME …] [--seconds N] [--rounds N] [--url POSTGRES] [--compare FILE]
+npm run bench -- --show FILE [--compare FILE]
+
+  --only     measures just this one; several: give it again
+             ${scenarios.map(({ name }) => name).join(', ')}
+  --seconds  how long each load is measured (default 5)
+  --rounds   how often everything is measured; the medians count (default 3)
+  --url      a PostgreSQL server to measure on (default: DATABASE_URL, or an embedded one)
+  --compare  an earlier file of bench/results/ to print the ratios to
+  --show     prints the table of an earlier file and measures nothing
+`
 
 const { values } = parseArgs({
   options: {
@@ -15,36 +25,74 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '5' },
     rounds: { type: 'string', default: '3' },
     url: { type: 'string' },
+    compare: { type: 'string' },
+    show: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 })
 
-if (values.help) {
-  process.stdout.write(`npm run bench -- [--only NAME …] [--seconds N] [--rounds N] [--url POSTGRES]
-
-  --only     one of ${scenarios.map(({ name }) => name).join(', ')}; several: give it again
-  --seconds  how long each load is measured (default 5)
-  --rounds   how often everything is measured; the medians count (default 3)
-  --url      a PostgreSQL server to measure on (default: DATABASE_URL, or an embedded one)
-`)
-} else await measure()
+try {
+  if (values.help) process.stdout.write(HELP)
+  else if (values.show !== undefined) await print(await readResults(values.show))
+  else await measure()
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}
 
 async function measure(): Promise<void> {
-  const chosen = scenarios.filter(({ name }) => values.only === undefined || values.only.includes(name))
-  if (chosen.length === 0) throw new Error(`no scenario is called ${values.only?.join(' or ')}; see --help`)
+  const chosen = chosenScenarios()
+  // Read before anything is measured: a wrong name should not be told after ten minutes.
+  if (values.compare !== undefined) await readResults(values.compare)
+  const settings = { seconds: wholeNumber('seconds'), rounds: wholeNumber('rounds') }
   await using server = await benchServer(values.url ?? process.env['DATABASE_URL'])
-  const setting = { server: server.url, seconds: wholeNumber('seconds'), rounds: wholeNumber('rounds') }
-  const measured: Result[] = []
-  // Round by round and not scenario by scenario: a noisy minute then touches all of them.
+  const { machine, versions } = await machineOf(server.url)
+  const { measured, failures } = await measureRounds(chosen, { server: server.url, ...settings })
+  for (const scenario of chosen) Object.assign(versions, await scenario.versions?.())
+  const file: ResultFile = { machine, versions, settings, scenarios: figuresOf(measured), failures }
+  const path = relative('', await keepResults(file, values.only === undefined))
+  await print(file)
+  process.stdout.write(`\nKept in ${path}. ${whatNext(path)}\n`)
+  if (failures.length > 0) process.exitCode = 1
+}
+
+/** Round by round and not scenario by scenario: a noisy minute then touches all of them. One that fails has no figures and no further round. */
+async function measureRounds(chosen: readonly Scenario[], setting: Setting): Promise<{ measured: Result[]; failures: Failure[] }> {
+  const measured = new Map<Scenario, Result[]>(chosen.map((scenario) => [scenario, []]))
+  const failures: Failure[] = []
   for (let round = 1; round <= setting.rounds; round += 1) {
-    for (const [at, scenario] of chosen.entries()) {
-      process.stderr.write(`round ${round} of ${setting.rounds}, ${at + 1} of ${chosen.length}: ${scenario.name}\n`)
-      measured.push(...(await scenario.run(setting)))
+    for (const [scenario, results] of measured) {
+      process.stderr.write(`round ${round} of ${setting.rounds}, ${chosen.indexOf(scenario) + 1} of ${chosen.length}: ${scenario.name}\n`)
+      try {
+        results.push(...(await scenario.run(setting)))
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error)
+        process.stderr.write(`${scenario.name} failed: ${reason}\n`)
+        failures.push({ name: scenario.name, reason })
+        measured.delete(scenario)
+      }
     }
   }
-  const file = await keepResults({ machine: await machineOf(server.url), settings: setting, measured })
-  printTable(file.scenarios)
-  process.stdout.write(`\nkept in ${file.path}\n`)
+  return { measured: [...measured.values()].flat(), failures }
+}
+
+function chosenScenarios(): readonly Scenario[] {
+  const { only } = values
+  if (only === undefined) return scenarios
+  const unknown = only.filter((name) => !scenarios.some((scenario) => scenario.name === name))
+  if (unknown.length > 0) throw new Error(`no scenario is called ${unknown.join(' or ')}; --help lists them`)
+  return scenarios.filter(({ name }) => only.includes(name))
+}
+
+async function print(file: ResultFile): Promise<void> {
+  process.stdout.write(`\n${resultTable(file)}\n`)
+  if (values.compare === undefined) return
+  const before = await readResults(values.compare)
+  process.stdout.write(`\nCompared with ${values.compare}:\n\n${comparison(file.scenarios, before.scenarios)}\n`)
+}
+
+function whatNext(path: string): string {
+  return `Compare a later run with it: npm run bench -- --compare ${path}`
 }
 
 function wholeNumber(name: 'seconds' | 'rounds'): number {

@@ -1,6 +1,7 @@
 // What a scenario is given, and what it says.
 import pg from 'pg'
 import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Cpu } from './cpu.ts'
 import type { Load } from './load.ts'
 
@@ -23,15 +24,22 @@ export interface Result {
   /** Microseconds of processor time per command; see `withCpu`. */
   readonly nodeCpuUs?: number
   readonly postgresCpuUs?: number
-  /** What is left out of the guarantees, for baselines. */
+  /** Further numbers, named with their unit; medians count, like those above. */
+  readonly figures?: Readonly<Record<string, number>>
+  /** What is left out of the guarantees, for baselines and peers. */
   readonly lacks?: string
+  /** Others are compared with it: it gets a place in `ratioTo`. */
+  readonly baseline?: true
   /** True: the scenario has compared the database with what was answered. It throws otherwise. */
   readonly verified: true
 }
 
 export interface Scenario {
   readonly name: string
+  /** Measures once; called again in each round. One scenario may have several results, each with a name of its own. */
   run(setting: Setting): Promise<readonly Result[]>
+  /** Versions of what it measures, for the result file. */
+  versions?(): Promise<Readonly<Record<string, string>>>
 }
 
 /** What a scenario says of a load, once it has compared the database with it. */
@@ -54,9 +62,25 @@ export async function withDatabase<Value>(server: string, use: (url: string, cli
       return await use(url.href, client)
     } finally {
       await client.end()
+      await untilUnused(admin, name)
       await admin.query(`drop database ${name} with (force)`)
     }
   } finally {
     await admin.end()
+  }
+}
+
+const GOODBYE_MS = 5000
+
+/**
+ * A pool's `end()` is over before its connections are: dropping the database at once would cut them, and a connection that is cut while it
+ * says goodbye emits an error that ends the process. What is still there after some seconds was left open, and is cut by the drop.
+ */
+async function untilUnused(admin: pg.Client, name: string): Promise<void> {
+  const until = performance.now() + GOODBYE_MS
+  while (performance.now() < until) {
+    const { rowCount } = await admin.query(`select 1 from pg_stat_activity where datname = $1 and backend_type = 'client backend'`, [name])
+    if (rowCount === 0) return
+    await delay(10)
   }
 }

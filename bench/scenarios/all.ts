@@ -1,0 +1,7 @@
+// Everything that `npm run bench` measures, in this order. A new scenario is a file beside this one and a name in this list.
+import type { Scenario } from '../scenario.ts'
+import { batchSqlCeiling } from './batch-sql-ceiling.ts'
+import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
+import { oneTransactionEach } from './one-transaction-each.ts'
+
+export const scenarios: readonly Scenario[] = [oneTransactionEach, batchSqlCeiling, engineDirect, engineLog, hotKey, multiKey]
