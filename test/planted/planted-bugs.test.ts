@@ -1,65 +1,92 @@
 // Plants each bug in a copy of the sources and runs the test that must see it. A guard without such a test is only a comment.
-import { execFile } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, inject, test } from 'vitest'
-import { bugs, type PlantedBug } from './bugs.ts'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { bugs } from './bugs.ts'
+import type { Seen } from './planter.ts'
+
+/** So many bugs are planted at a time, each in a copy of its own. Most of these tests wait more than they compute. */
+const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
-let folder: string
+interface Planter {
+  readonly folder: string
+  readonly child: ChildProcess
+}
+
+const planters: Planter[] = []
+const idle: Planter[] = []
+const waiting: ((planter: Planter) => void)[] = []
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'twofold-planted-'))
-  for (const name of COPIED) await cp(name, join(folder, name), { recursive: true })
-  await symlink(join(process.cwd(), 'node_modules'), join(folder, 'node_modules'))
-})
-afterAll(() => rm(folder, { recursive: true, force: true }))
-
-test.each(bugs)('seen: $name', { timeout: 60_000 }, async (bug) => {
-  const path = join(folder, 'src', bug.file)
-  const source = await readFile(path, 'utf8')
-  expect(source.split(bug.find).length, `'${bug.find}' occurs once in ${bug.file}`).toBe(2)
-  await writeFile(
-    path,
-    source.replace(bug.find, () => bug.replace),
-  )
-  try {
-    const { ran, failed, output } = await runTest(bug)
-    expect(ran, output).toBeGreaterThan(0)
-    expect(failed, `no test turned red although ${bug.name}`).toBeGreaterThan(0)
-    expect(output).not.toMatch(/SyntaxError|Transform failed|is not defined/)
-  } finally {
-    await writeFile(path, source)
+  for (const planter of await Promise.all(Array.from({ length: PLANTERS }, startPlanter))) {
+    planters.push(planter)
+    idle.push(planter)
+  }
+}, 60_000)
+afterAll(async () => {
+  for (const { child, folder } of planters) {
+    const ended = once(child, 'exit')
+    child.disconnect()
+    await ended
+    await rm(folder, { recursive: true, force: true })
   }
 })
 
-/** The tests of that name, on the PostgreSQL of this run. */
-async function runTest({ test: file, claim }: PlantedBug): Promise<{ ran: number; failed: number; output: string }> {
-  const report = join(folder, 'report.json')
-  await rm(report, { force: true })
-  const how = [
-    '--testNamePattern',
-    literally(claim),
-    '--testTimeout=5000',
-    '--hookTimeout=5000',
-    '--bail=1',
-    '--reporter=json',
-    `--outputFile=${report}`,
-  ]
-  const environment = { ...process.env, TWOFOLD_TEST_POSTGRES: inject('postgresUrl') }
-  const output = await new Promise<string>((resolve) => {
-    const options = { cwd: folder, env: environment, timeout: 50_000 }
-    execFile(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', file, ...how], options, (_, stdout, stderr) =>
-      resolve(stdout + stderr),
-    )
-  })
-  const text = await readFile(report, 'utf8').catch(() => '{"numPassedTests":0,"numFailedTests":0}')
-  const { numPassedTests, numFailedTests } = JSON.parse(text) as { numPassedTests: number; numFailedTests: number }
-  return { ran: numPassedTests + numFailedTests, failed: numFailedTests, output: `${output}\n${text}` }
+test.each(bugs)('there is one place for: $name', async ({ file, find }) => {
+  const source = await readFile(join('src', file), 'utf8')
+  expect(source.split(find).length, `'${find}' occurs once in ${file}`).toBe(2)
+})
+
+/** A bug that is none: whoever sees it sees bugs everywhere. */
+const NONE = {
+  name: 'nothing is broken',
+  file: 'contract/key.ts',
+  find: '',
+  replace: '',
+  test: 'test/engine/engine.test.ts',
+  claim: 'versions',
 }
 
-function literally(text: string): string {
-  return text.replaceAll(/[^\w\s]/g, '.')
+test('where nothing is broken, nothing turns red', { timeout: 90_000 }, async () => {
+  for (const { child } of planters) {
+    child.send(NONE)
+    const [seen] = await once(child, 'message', { signal: AbortSignal.timeout(60_000) })
+    expect(seen).toEqual({ ran: 1, failed: 0, errors: [] })
+  }
+})
+
+describe.concurrent('the test that is named turns red when', () => {
+  test.each(bugs)('$name', { timeout: 600_000 }, async (bug) => {
+    const planter = await nextPlanter()
+    try {
+      planter.child.send(bug)
+      const [seen] = (await once(planter.child, 'message', { signal: AbortSignal.timeout(90_000) })) as [Seen]
+      expect(seen.ran, `no test of ${bug.test} begins with '${bug.claim}': ${seen.errors.join('\n')}`).toBeGreaterThan(0)
+      expect(seen.failed, `no test turned red although ${bug.name}`).toBeGreaterThan(0)
+      expect(seen.errors.join('\n')).not.toMatch(/SyntaxError|Transform failed|is not defined/)
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) idle.push(planter)
+      else next(planter)
+    }
+  })
+})
+
+async function startPlanter(): Promise<Planter> {
+  const folder = await mkdtemp(join(tmpdir(), 'twofold-planted-'))
+  for (const name of COPIED) await cp(name, join(folder, name), { recursive: true })
+  await symlink(join(process.cwd(), 'node_modules'), join(folder, 'node_modules'))
+  const environment = { ...process.env, TWOFOLD_TEST_POSTGRES: inject('postgresUrl') }
+  const child = fork('test/planted/planter.ts', { cwd: folder, env: environment })
+  await once(child, 'message')
+  return { folder, child }
+}
+
+function nextPlanter(): Planter | Promise<Planter> {
+  return idle.pop() ?? new Promise((resolve) => waiting.push(resolve))
 }
