@@ -46,7 +46,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const ids = new PostgresCommandIds({ database })
   const signals: Signals = new Signals({ url, log, hasPeers: () => members.membership.hasPeers() })
   const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
-  const instances = new PostgresInstances(lease, signals)
+  const instances = new PostgresInstances(lease, signals, log)
   const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false })
   const store = new PostgresEffectStore({
     url,

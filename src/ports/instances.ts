@@ -5,6 +5,8 @@ export interface InstanceRow {
   readonly roles: readonly string[]
   readonly address: string | undefined
   readonly alive: boolean
+  /** Until its lease ends unless it is renewed, in milliseconds; negative once it has ended. */
+  readonly leaseLeftMs: number
 }
 
 export interface PartitionRow {
@@ -28,7 +30,10 @@ export interface Instances {
   renew(id: string, leaseMs: number): Promise<boolean>
   /** All live instances and all partitions. */
   cluster(): Promise<Cluster>
-  /** Takes those of these partitions that nobody with a live lease owns; each gets a new epoch. */
+  /**
+   * Takes those of these partitions that nobody with a live lease owns; each gets a new epoch. Connections on which a former owner may
+   * still keep locks are ended.
+   */
   claim(id: string, partitions: readonly number[]): Promise<readonly PartitionRow[]>
   /** Gives partitions back, so that another instance may take them at once. */
   release(id: string, partitions: readonly number[]): Promise<void>

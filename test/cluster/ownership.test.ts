@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import pg from 'pg'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { PostgresDatabase } from '../../src/adapters/postgres/database.ts'
 import { PostgresInstances } from '../../src/adapters/postgres/instances.ts'
+import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
 import { migrate } from '../../src/adapters/postgres/migrate.ts'
 import { Membership } from '../../src/runtime/membership.ts'
 import { Ownership } from '../../src/stateful/partition/ownership.ts'
@@ -42,7 +44,7 @@ afterEach(async () => {
   await own.drop()
 })
 
-async function join(instances = new PostgresInstances(database, signals)): Promise<Member> {
+async function join(instances = new PostgresInstances(database, signals, quiet)): Promise<Member> {
   const id = randomUUID()
   const held = new Set<number>()
   const ownership = new Ownership({
@@ -90,7 +92,7 @@ test('the first instance takes everything, a second one gets half of it, and no 
 })
 
 test('a hand-over that fails half-way is made good: no partition stays with an owner that does not serve it', async () => {
-  const instances = new PostgresInstances(database, signals)
+  const instances = new PostgresInstances(database, signals, quiet)
   const release = instances.release.bind(instances)
   let failures = 0
   instances.release = (...given) => {
@@ -125,15 +127,52 @@ test('an instance that does not renew is replaced when its lease has ended, and 
   second.healthy = false
   await until('the first has everything', () => first.held.size === 64, LEASE_MS + 3000)
   expect(second.membership.mayWrite()).toBe(false)
-  expect(await new PostgresInstances(database, signals).renew(second.id, LEASE_MS), 'too late to renew').toBe(false)
+  expect(await new PostgresInstances(database, signals, quiet).renew(second.id, LEASE_MS), 'too late to renew').toBe(false)
   second.healthy = true
   await until('the second has dropped what it held and got its share anew', () => second.held.size === 32 && first.held.size === 32)
   expect([...first.held].filter((partition) => second.held.has(partition))).toEqual([])
 })
 
+// Rule 24
+test('how long an instance may write counts from before the renewal was sent, however late its answer comes', async () => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const [renew, cluster] = [instances.renew.bind(instances), instances.cluster.bind(instances)]
+  const mayWrite: boolean[] = []
+  const member = await join(instances)
+  let late = false
+  instances.renew = async (...given) => {
+    const renewed = await renew(...given)
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS * 0.85))
+    late = true
+    return renewed
+  }
+  instances.cluster = () => {
+    if (late) mayWrite.push(member.membership.mayWrite())
+    return cluster()
+  }
+  await until('a renewal was answered late', () => mayWrite.length > 0)
+  expect(mayWrite[0]).toBe(false)
+})
+
+test.each([-3_600_000, 3_600_000])('a process whose clock is %i ms off keeps its lease and nobody else’s', async (offMs) => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const [other, mine] = [randomUUID(), randomUUID()]
+  await instances.join({ id: other, roles: [], leaseMs: 60_000 })
+  await instances.claim(other, [1])
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + offMs })
+  try {
+    await instances.join({ id: mine, roles: [], leaseMs: 60_000 })
+    expect(await instances.renew(mine, 60_000)).toBe(true)
+    expect(await instances.claim(mine, [1, 2])).toMatchObject([{ partition: 2 }])
+    expect((await instances.cluster()).instances.map(({ alive, leaseLeftMs }) => alive && leaseLeftMs < 61_000)).toEqual([true, true])
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
 test('only what is free is claimed, and every claim raises the epoch', async () => {
   const first = await join()
-  const instances = new PostgresInstances(database, signals)
+  const instances = new PostgresInstances(database, signals, quiet)
   const stranger = randomUUID()
   expect(await instances.claim(stranger, [1, 2, 3]), 'without a lease of its own').toEqual([])
   await instances.join({ id: stranger, roles: ['stateless'], leaseMs: LEASE_MS })
@@ -143,4 +182,66 @@ test('only what is free is claimed, and every claim raises the epoch', async () 
   expect([claimed?.partition, claimed?.owner, others]).toEqual([2, stranger, []])
   expect(Number(claimed?.epoch)).toBe(3)
   await instances.leave(stranger)
+})
+
+/** A connection that keeps the lock of partition 1, as an owner in the middle of a transaction does. */
+async function holderOf(owner: string): Promise<pg.Client> {
+  const holder = new pg.Client({ connectionString: own.url, application_name: lockHolderName(owner) })
+  holder.on('error', () => undefined)
+  await holder.connect()
+  await holder.query('begin')
+  await holder.query('select 1 from twofold._partition where partition = 1 for share')
+  return holder
+}
+
+/** An owner of partition 1, and somebody who wants it. */
+async function ownerAndTaker(instances: PostgresInstances): Promise<[string, string]> {
+  const [owner, taker] = [randomUUID(), randomUUID()]
+  for (const id of [owner, taker]) await instances.join({ id, roles: [], leaseMs: 60_000 })
+  await instances.claim(owner, [1, 2])
+  return [owner, taker]
+}
+
+const endLease = (id: string): Promise<unknown> =>
+  database.query('update twofold._instance set lease_until = clock_timestamp() where id = $1', [id])
+
+// Rule 18
+test('connections on which a former owner keeps locks are ended once its lease has ended, and not before', async () => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const [owner, taker] = await ownerAndTaker(instances)
+  const [holder, other] = [await holderOf(owner), await holderOf(taker)]
+  await other.query('commit')
+  expect(await instances.claim(taker, [1])).toEqual([])
+  expect((await holder.query('select 1')).rowCount, 'its lease has not ended').toBe(1)
+  await endLease(owner)
+  expect(await instances.claim(taker, [1])).toMatchObject([{ partition: 1, owner: taker, abandoned: true }])
+  await expect(holder.query('select 1')).rejects.toThrow(/terminat|not queryable/)
+  expect((await other.query('select 1')).rowCount, 'connections of others go on').toBe(1)
+  await other.end()
+})
+
+test('who may not end the connections of a former owner says so, and takes over once their locks are gone', async () => {
+  const [owner, taker] = await ownerAndTaker(new PostgresInstances(database, signals, quiet))
+  const role = `taker_${randomUUID().replaceAll('-', '')}`
+  await database.query(`create role ${role} login password 'secret'`)
+  await database.query(`grant usage on schema twofold to ${role}`)
+  await database.query(`grant select, insert, update, delete on all tables in schema twofold to ${role}`)
+  const url = new URL(own.url)
+  Object.assign(url, { username: role, password: 'secret' })
+  const limited = new PostgresDatabase({ url: url.href, applicationName: 'test', log: quiet })
+  const said: string[] = []
+  const instances = new PostgresInstances(limited, signals, { ...quiet, warn: (_, message) => said.push(message) })
+  const holder = await holderOf(owner)
+  try {
+    await endLease(owner)
+    await expect(instances.claim(taker, [1]), 'the lock is waited for, with a bound').rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(said).toEqual([expect.stringContaining('grant pg_signal_backend')])
+    await holder.query('rollback')
+    expect(await instances.claim(taker, [1])).toMatchObject([{ partition: 1, owner: taker, abandoned: true }])
+  } finally {
+    await holder.end()
+    await limited.close()
+    await database.query(`drop owned by ${role}`)
+    await database.query(`drop role ${role}`)
+  }
 })

@@ -18,6 +18,7 @@ const plan = 'stateful/engine/plan-batch.ts'
 const works = 'stateful/engine/commit-works.ts'
 const engine = 'test/engine/engine.test.ts'
 const faults = 'test/engine/faults.test.ts'
+const ownership = 'test/cluster/ownership.test.ts'
 
 export const bugs: readonly PlantedBug[] = [
   {
@@ -154,7 +155,7 @@ export const bugs: readonly PlantedBug[] = [
     file: 'adapters/postgres/instances.ts',
     find: 'set owner = $1, epoch = epoch + 1 from free',
     replace: 'set owner = $1 from free',
-    test: 'test/cluster/ownership.test.ts',
+    test: ownership,
     claim: 'only what is free is claimed, and every claim raises the epoch',
   },
   {
@@ -162,7 +163,7 @@ export const bugs: readonly PlantedBug[] = [
     file: 'adapters/postgres/instances.ts',
     find: 'select 1 from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp()))\n      order by p.partition for update',
     replace: 'select 1 from twofold._instance i where false))\n      order by p.partition for update',
-    test: 'test/cluster/ownership.test.ts',
+    test: ownership,
     claim: 'only what is free is claimed, and every claim raises the epoch',
   },
   {
@@ -180,5 +181,53 @@ export const bugs: readonly PlantedBug[] = [
     replace: 'return entity.exists',
     test: 'test/engine/linearizable.test.ts',
     claim: 'compare-and-set is linearizable for every key',
+  },
+  {
+    name: 'a lease begins by the clock of its process',
+    file: 'adapters/postgres/instances.ts',
+    find: 'await this.#database.query(JOIN, [',
+    replace: "await this.#database.query(JOIN.replace('clock_timestamp()', `'${new Date().toISOString()}'::timestamptz`), [",
+    test: ownership,
+    claim: 'a process whose clock is',
+  },
+  {
+    name: 'the time to write is counted from the answer to a renewal',
+    file: 'runtime/membership.ts',
+    find: 'this.#writeUntil = sentAt + leaseMs * WRITE_SHARE\n      return true',
+    replace: 'this.#writeUntil = performance.now() + leaseMs * WRITE_SHARE\n      return true',
+    test: ownership,
+    claim: 'how long an instance may write counts from before the renewal was sent',
+  },
+  {
+    name: 'the lease of a stuck engine is renewed',
+    file: 'app/backend.ts',
+    find: 'healthy: () => engine.busyMs() < options.leaseMs,',
+    replace: 'healthy: () => true,',
+    test: 'test/cluster/lease.test.ts',
+    claim: 'the lease of an engine that does not get on is not renewed',
+  },
+  {
+    name: 'a takeover waits for the locks of a silent owner',
+    file: 'adapters/postgres/instances.ts',
+    find: '    await endLockHolders(this.#database, this.#log, id, partitions)\n',
+    replace: '',
+    test: ownership,
+    claim: 'connections on which a former owner keeps locks are ended',
+  },
+  {
+    name: 'locks of an owner whose lease runs are ended',
+    file: 'adapters/postgres/lock-holders.ts',
+    find: 'where i.id = p.owner and i.lease_until > clock_timestamp())',
+    replace: 'where false)',
+    test: ownership,
+    claim: 'connections on which a former owner keeps locks are ended',
+  },
+  {
+    name: 'whoever comes back from a silence does not say what it lost',
+    file: 'stateful/partition/ownership.ts',
+    find: '    this.#tellLost(cluster)\n',
+    replace: '',
+    test: 'test/cluster/stopped-owner.test.ts',
+    claim: 'an owner that is stopped anywhere is replaced',
   },
 ]

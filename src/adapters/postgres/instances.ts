@@ -1,6 +1,8 @@
 // Membership and ownership in PostgreSQL. Every comparison with a lease uses clock_timestamp(): now() stands still in a transaction.
 import type { Database } from '../../ports/database.ts'
 import type { Cluster, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { endLockHolders } from './lock-holders.ts'
 
 /** What is needed of the signals: a hint that partitions changed hands. */
 export interface PartitionSignals {
@@ -28,6 +30,9 @@ const CLAIM = `with free as (
     where p.partition = free.partition and exists (select 1 from twofold._instance i where i.id = $1 and i.lease_until > clock_timestamp())
     returning p.partition, p.owner, p.epoch, free.abandoned`
 
+const CLUSTER = `select id, roles, address, (extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as "leaseLeftMs"
+  from twofold._instance`
+
 const RELEASE = `with mine as (select partition from twofold._partition where owner = $1 and partition = any($2::int[]) order by partition for update)
   update twofold._partition p set owner = null, epoch = epoch + 1 from mine where p.partition = mine.partition`
 
@@ -38,10 +43,12 @@ const LEAVE = `with mine as (select partition from twofold._partition where owne
 export class PostgresInstances implements Instances {
   readonly #database: Database
   readonly #signals: PartitionSignals
+  readonly #log: Logger
 
-  constructor(database: Database, signals: PartitionSignals) {
+  constructor(database: Database, signals: PartitionSignals, log: Logger) {
     this.#database = database
     this.#signals = signals
+    this.#log = log
   }
 
   async join(instance: { id: string; roles: readonly string[]; address?: string | undefined; leaseMs: number }): Promise<void> {
@@ -55,19 +62,18 @@ export class PostgresInstances implements Instances {
   }
 
   async cluster(): Promise<Cluster> {
-    const instances = await this.#database.query<{ id: string; roles: string[]; address: string | null; alive: boolean }>(
-      'select id, roles, address, alive from twofold.instance',
-    )
+    const instances = await this.#database.query<{ id: string; roles: string[]; address: string | null; leaseLeftMs: number }>(CLUSTER)
     const partitions = await this.#database.query<{ partition: number; owner: string | null; epoch: string }>(
       'select partition, owner, epoch from twofold.partition order by partition',
     )
     return {
-      instances: instances.rows.map((row): InstanceRow => ({ ...row, address: row.address ?? undefined })),
+      instances: instances.rows.map((row): InstanceRow => ({ ...row, address: row.address ?? undefined, alive: row.leaseLeftMs > 0 })),
       partitions: partitions.rows.map(partitionRow),
     }
   }
 
   async claim(id: string, partitions: readonly number[]): Promise<readonly PartitionRow[]> {
+    await endLockHolders(this.#database, this.#log, id, partitions)
     const { rows } = await this.#database.query<{ partition: number; owner: string; epoch: string; abandoned: boolean }>(CLAIM, [
       id,
       partitions,

@@ -1,5 +1,8 @@
-// Connections that may hold row locks in a transaction while their process does not run: a stopped process keeps what it has locked. They
-// bear a name that says whose they are, so that whoever takes over from it can end them.
+// Connections that may hold row locks in a transaction while their process does not run: a stopped process keeps what it has locked, and a
+// takeover would wait for it. They bear a name that says whose they are, so that whoever takes over can end exactly those.
+import type { Database } from '../../ports/database.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { sqlState } from './pg-errors.ts'
 
 const LOCK_HOLDER_PREFIX = 'twofold locks '
 
@@ -9,4 +12,33 @@ const LOCK_HOLDER_PREFIX = 'twofold locks '
  */
 export function lockHolderName(instanceId: string): string {
   return `${LOCK_HOLDER_PREFIX}${instanceId}`
+}
+
+/** A terminated backend is waited for so long: its locks are free only then. */
+const ENDING_MS_MAX = 500
+
+// Only of owners whose lease has ended by the database's clock, and only while partitions that are about to be claimed are theirs.
+const END_LOCK_HOLDERS = `with former as materialized (
+    select distinct p.owner from twofold._partition p where p.partition = any($1::int[]) and p.owner is not null and p.owner <> $2
+      and not exists (select 1 from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp()))
+  select former.owner, count(*) filter (where pg_terminate_backend(a.pid, ${ENDING_MS_MAX}))::int as ended
+    from former join pg_stat_activity a on a.application_name = $3 || former.owner::text and a.datname = current_database()
+    group by former.owner`
+
+/** Ends the connections on which former owners of these partitions may keep locks. Where that is forbidden, their timeout ends them. */
+export async function endLockHolders(database: Database, log: Logger, takerId: string, partitions: readonly number[]): Promise<void> {
+  try {
+    const { rows } = await database.query<{ owner: string; ended: number }>(END_LOCK_HOLDERS, [partitions, takerId, LOCK_HOLDER_PREFIX])
+    for (const { owner, ended } of rows)
+      log.warn(
+        { formerOwner: owner, connections: ended },
+        'ended connections of a silent instance: its locks stood in the way of the takeover',
+      )
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error
+    log.warn(
+      { reason: (error as Error).message },
+      'may not end the connections of a silent instance, so the takeover waits up to half a lease for its locks: use the same role, or grant pg_signal_backend',
+    )
+  }
 }

@@ -1,6 +1,6 @@
 // Which partitions this instance serves. Every instance computes the same target; each gives up what it should not hold and takes
 // what is free, so nobody has to be in charge.
-import type { Cluster, Instances, PartitionRow } from '../../ports/instances.ts'
+import type { Cluster, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { assignPartitions } from './assign.ts'
 
@@ -22,6 +22,8 @@ export interface OwnershipOptions {
 export class Ownership {
   readonly #options: OwnershipOptions
   readonly #held = new Set<number>()
+  /** Lost to others and not told of yet. */
+  readonly #lost = new Set<number>()
   #members = ''
   #membersSince = -Infinity
 
@@ -29,7 +31,7 @@ export class Ownership {
     this.#options = options
   }
 
-  /** Moves towards the target. Returns when to look again, where a move has to wait. */
+  /** Moves towards the target. Returns when to look again: when a move that has to wait may be made, or a lease of another owner ends. */
   async balance(cluster: Cluster): Promise<number | undefined> {
     const { id, instances, adopt, drop } = this.#options
     const owners = cluster.instances
@@ -40,7 +42,9 @@ export class Ownership {
     // The rows tell what is ours, not what this instance remembers: a release that failed half-way left rows that nobody serves.
     const ours = new Set(cluster.partitions.filter((row) => row.owner === id).map((row) => row.partition))
     const gone = [...this.#held].filter((partition) => !ours.has(partition))
+    for (const partition of gone) this.#lost.add(partition)
     if (gone.length > 0) await this.#drop(gone)
+    this.#tellLost(cluster)
     const surplus = [...ours].filter((partition) => !target.has(partition))
     if (surplus.length > 0 && waitMs === 0) await this.#release(surplus)
     const alive = new Set(cluster.instances.filter((instance) => instance.alive).map((instance) => instance.id))
@@ -58,19 +62,38 @@ export class Ownership {
         this.#options.log.debug({ partitions: rows.length, held: this.#held.size }, 'took partitions')
       }
     }
-    return surplus.length > 0 && waitMs > 0 ? waitMs : undefined
+    const looks = cluster.instances.filter((other) => other.alive && other.id !== id && owners.includes(other.id)).map(endOfLease)
+    if (surplus.length > 0 && waitMs > 0) looks.push(waitMs)
+    return looks.length > 0 ? Math.min(...looks) : undefined
   }
 
   /** The engine found out that these are not ours any more. */
   fenced(partitions: readonly number[]): void {
-    for (const partition of partitions) this.#held.delete(partition)
+    for (const partition of partitions) {
+      this.#held.delete(partition)
+      this.#lost.add(partition)
+    }
   }
 
   /** The lease ended: everything may be somebody else's. */
   async lost(): Promise<void> {
     const all = [...this.#held]
     this.#held.clear()
+    for (const partition of all) this.#lost.add(partition)
     await this.#options.drop(all)
+  }
+
+  /** Who comes back from a long silence says what it has stopped to do, and who does it now. */
+  #tellLost(cluster: Cluster): void {
+    if (this.#lost.size === 0) return
+    const partitions = [...this.#lost].toSorted((a, b) => a - b)
+    this.#lost.clear()
+    const ownerOf = (partition: number): string => cluster.partitions.find((row) => row.partition === partition)?.owner ?? 'nobody'
+    const owners = Object.fromEntries(Map.groupBy(partitions, ownerOf))
+    this.#options.log.warn(
+      { partitions, owners },
+      'lost partitions: this instance has stopped writing to them and stored nothing of what it had in hand; their commands are run by their owners',
+    )
   }
 
   async #drop(partitions: readonly number[]): Promise<void> {
@@ -94,4 +117,9 @@ export class Ownership {
     }
     return Math.max(0, this.#membersSince + HYSTERESIS_MS - performance.now())
   }
+}
+
+/** When to see whether another owner is still there: a moment after its lease, and never only at the next turn. */
+function endOfLease({ leaseLeftMs }: InstanceRow): number {
+  return leaseLeftMs + 10
 }
