@@ -12,6 +12,7 @@ import { migrate } from '../adapters/postgres/migrate.ts'
 import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
+import { CrashPoints } from '../runtime/crash-points.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
 import { startAll, stopAll, type Service } from '../runtime/service.ts'
@@ -26,13 +27,16 @@ import type { ResolvedOptions } from './options.ts'
 /** What the gateway needs of a started backend, and how to stop it. */
 export interface Backend {
   readonly ports: GatewayPorts
+  /** Undefined: none is armed. */
+  readonly crash: CrashPoints | undefined
   stop(): Promise<void>
 }
 
 /** Connects to `url`, brings its schema up to date and starts what the roles ask for. @throws TwofoldError, see `migrate` */
 export async function startBackend(app: App, url: string, options: ResolvedOptions, log: Logger): Promise<Backend> {
-  const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount })
-  const database = new PostgresDatabase({ url, applicationName: 'twofold', log, leaseMs: options.leaseMs })
+  const crash = crashPointsOf(options, log)
+  const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount, crash })
+  const database = new PostgresDatabase({ url, applicationName: 'twofold', log, leaseMs: options.leaseMs, crash })
   const instanceId = randomUUID()
   // Membership has a connection to itself: a lease must not wait behind the queries of users.
   const lease = new PostgresDatabase({
@@ -53,19 +57,27 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     applicationName: 'twofold engine',
     instanceId,
     leaseMs: options.leaseMs,
+    crash,
     onCommitted: (batch) => {
       outcomes.committed(batch.outcomes)
       if (batch.outcomes.length > 0) signals.ringOthers('outcome')
       if (batch.events.length > 0) signals.ring('event')
     },
   })
-  const members = membersOf({ app, options, log, store, slots, instances, instanceId, signals, now: () => ids.now() })
-  const commandLog = new PostgresCommandLog({ url, slots, signals })
-  const runtime = { log: events, logger: log }
+  const members = membersOf({ app, options, log, crash, store, slots, instances, instanceId, signals, now: () => ids.now() })
+  const commandLog = new PostgresCommandLog({ url, slots, signals, crash })
+  const runtime = { log: events, logger: log, crash }
   const subscribers = options.roles.includes('subscribers')
     ? [...app.projections.map((each) => runProjection(each, runtime)), ...app.reactors.map((each) => runReactor(each, runtime))]
     : []
-  const services: Service[] = [ids, new Housekeeping({ database, log, now: () => ids.now() }), signals, commandLog, members, ...subscribers]
+  const services: Service[] = [
+    ids,
+    new Housekeeping({ database, log, crash, now: () => ids.now() }),
+    signals,
+    commandLog,
+    members,
+    ...subscribers,
+  ]
   const closeAll = async (): Promise<void> => void (await Promise.all([database.close(), lease.close()]))
   try {
     await startAll([...services, readModels(app, events)])
@@ -74,6 +86,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     throw error
   }
   return {
+    crash,
     ports: {
       log: commandLog,
       direct: members.engine,
@@ -84,6 +97,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
       progress: new PostgresProjectionProgress({ database, signals, projections: projectionsByService(app) }),
     },
     async stop() {
+      await crash?.reach('shutdown.begun')
       try {
         await stopAll(services)
       } finally {
@@ -100,6 +114,7 @@ interface Members extends Service {
 
 interface MembersOptions {
   readonly app: App
+  readonly crash: CrashPoints | undefined
   readonly options: ResolvedOptions
   readonly log: Logger
   readonly store: PostgresEffectStore
@@ -111,8 +126,8 @@ interface MembersOptions {
 }
 
 /** Membership and, for the stateful role, the engine with its partitions. The engine starts first and stops first. */
-function membersOf({ app, options, log, store, slots, instances, instanceId, signals, now }: MembersOptions): Members {
-  const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log }
+function membersOf({ app, options, log, crash, store, slots, instances, instanceId, signals, now }: MembersOptions): Members {
+  const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log, crash }
   if (!options.roles.includes('stateful')) {
     const membership = new Membership(shared)
     return { membership, engine: undefined, start: () => membership.start(), stop: () => membership.stop() }
@@ -122,6 +137,7 @@ function membersOf({ app, options, log, store, slots, instances, instanceId, sig
     store,
     slots,
     log,
+    crash,
     now,
     handlerMs: options.handlerMs,
     mayWrite: () => membership.mayWrite(),
@@ -135,6 +151,7 @@ function membersOf({ app, options, log, store, slots, instances, instanceId, sig
     instances,
     id: instanceId,
     log,
+    crash,
     adopt: (rows) => engine.adopt(rows),
     drop: (partitions) => engine.drop(partitions),
   })
@@ -151,11 +168,17 @@ function membersOf({ app, options, log, store, slots, instances, instanceId, sig
     async stop() {
       try {
         await engine.stop()
+        await crash?.reach('shutdown.drained')
       } finally {
         await membership.stop()
+        await crash?.reach('shutdown.left')
       }
     },
   }
+}
+
+function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {
+  return crash.length === 0 ? undefined : new CrashPoints({ armed: crash, log, signal: (name) => process.kill(process.pid, name) })
 }
 
 /** Registers read models in every role: a query may come before the first process with the subscribers' role. */

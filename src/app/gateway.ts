@@ -47,6 +47,7 @@ export async function gateway(server: FastifyInstance, { app, ...options }: Gate
       contracts: app.contracts,
       sides: app.stateless,
       ports: backend.ports,
+      crash: backend.crash,
       accepting: () => !stopping.signal.aborted,
       stopping: stopping.signal,
       openapi: () => openapiDocument({ title: app.name, version: '1', contracts: app.contracts, prefix: server.prefix }),

@@ -1,5 +1,6 @@
 // What `start` can be told, resolved once: every fault is reported together with what was given and what is allowed.
 import { TwofoldError } from '../errors.ts'
+import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
 
 /** What a process does: take requests, own partitions, handle events. */
 export type Role = 'stateless' | 'stateful' | 'subscribers'
@@ -42,6 +43,11 @@ export interface StartOptions {
   readonly handlerMs?: number | false | undefined
   /** Into how many partitions a new database is divided; fixed from then on. Default 64. */
   readonly partitionCount?: number | undefined
+  /**
+   * For tests: at which crash points this process is to be killed or disturbed, as `name:n:action` (the n-th time it is passed), several
+   * separated by commas. Actions: `kill`, `stop` (SIGSTOP), `throw`, `drop` (the connection in use), `delay=<milliseconds>`. Default: none.
+   */
+  readonly crash?: string | undefined
 }
 
 /** `StartOptions` with nothing left open. */
@@ -56,10 +62,12 @@ export interface ResolvedOptions {
   readonly leaseMs: number
   readonly handlerMs: number | false
   readonly partitionCount: number
+  readonly crash: readonly ArmedPoint[]
 }
 
 /** @throws TwofoldError INVALID_OPTIONS with one sentence per fault. */
 export function resolveOptions(options: StartOptions): ResolvedOptions {
+  const crash = options.crash === undefined ? { armed: [], faults: [] } : parseCrashPoints(options.crash)
   const resolved: ResolvedOptions = {
     roles: options.roles ?? ROLES,
     url: options.url,
@@ -70,6 +78,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     leaseMs: options.leaseMs ?? 10_000,
     handlerMs: options.handlerMs ?? Math.min(HANDLER_MS, Math.floor((options.leaseMs ?? 10_000) / 2)),
     partitionCount: options.partitionCount ?? 64,
+    crash: crash.armed,
   }
   const faults = [
     ...resolved.roles.filter((role) => !ROLES.includes(role)).map((role) => `role '${role}' is not one of ${ROLES.join(', ')}`),
@@ -79,6 +88,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
     ...(resolved.handlerMs === false ? [] : outside('handlerMs', resolved.handlerMs, 10, resolved.leaseMs)),
     ...outside('partitionCount', resolved.partitionCount, 1, 4096),
+    ...crash.faults.map((fault) => `crash: ${fault}`),
   ]
   if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))
   return resolved
@@ -102,9 +112,11 @@ export function optionsFromEnvironment(environment: Readonly<Record<string, stri
     port: number('PORT', 0, 65_535, 'a number'),
     logLevel: text('LOG_LEVEL') as LogLevel | undefined,
     leaseMs: number('TWOFOLD_LEASE_MS', LEASE_MS_MIN, LEASE_MS_MAX, 'a number of milliseconds'),
+    crash: text('TWOFOLD_CRASH'),
   }
   if (options.logLevel !== undefined && !LOG_LEVELS.includes(options.logLevel))
     faults.push(`LOG_LEVEL is '${options.logLevel}'; it must be one of ${LOG_LEVELS.join(', ')}`)
+  if (options.crash !== undefined) faults.push(...parseCrashPoints(options.crash).faults.map((fault) => `TWOFOLD_CRASH: ${fault}`))
   if (faults.length > 0) throw new TwofoldError('INVALID_ENVIRONMENT', faults.join('; '))
   return options
 }

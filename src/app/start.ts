@@ -97,6 +97,7 @@ async function addGateway(
       contracts: serves ? app.contracts : [],
       sides: serves ? app.stateless : [],
       ports: backend.ports,
+      crash: backend.crash,
       accepting: () => !stopping.aborted,
       stopping,
       unknownPaths: true,

@@ -1,5 +1,6 @@
 // This instance among the others: one lease row, renewed by whoever is still able to do its work.
 import type { Cluster, Instances } from '../ports/instances.ts'
+import type { CrashPoints } from './crash-points.ts'
 import type { Logger } from './logger.ts'
 import type { Service } from './service.ts'
 import { Wake } from './wake.ts'
@@ -14,6 +15,7 @@ export interface MembershipOptions {
   readonly address?: string | undefined
   readonly leaseMs: number
   readonly log: Logger
+  readonly crash?: CrashPoints | undefined
   /** False: the work itself is stuck; then the lease must run out, so that somebody else can take over. */
   readonly healthy?: () => boolean
   /** Called after every look at the cluster, one call at a time. Returns when to look again at the latest, in milliseconds. */
@@ -104,6 +106,7 @@ export class Membership implements Service {
     const { instances, id, leaseMs, log, onLost } = this.#options
     const sentAt = performance.now()
     if (await instances.renew(id, leaseMs)) {
+      await this.#options.crash?.reach('lease.renewed')
       this.#writeUntil = sentAt + leaseMs * WRITE_SHARE
       return true
     }

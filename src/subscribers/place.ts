@@ -2,6 +2,7 @@
 import { isTwofoldError } from '../errors.ts'
 import type { EventLog, HeldCursor } from '../ports/event-log.ts'
 import { backoffMs, pause } from '../runtime/backoff.ts'
+import type { CrashPoints } from '../runtime/crash-points.ts'
 import type { Logger } from '../runtime/logger.ts'
 import type { Service } from '../runtime/service.ts'
 import type { Start } from './subscriber.ts'
@@ -10,6 +11,7 @@ import type { Start } from './subscriber.ts'
 export interface SubscriberRuntime {
   readonly log: EventLog
   readonly logger: Logger
+  readonly crash?: CrashPoints | undefined
 }
 
 /** What is done while the place is held: resolves soon after `stopping` is aborted, rejects when the place or the database is lost. */

@@ -106,11 +106,13 @@ class Follower {
             records.map((record) => this.#interest.lifted(record)),
             transaction,
           )
+          await this.#runtime.crash?.reach('projection.applied')
         } catch (error) {
           thrown = { error }
           throw error
         }
       })
+      await this.#runtime.crash?.reach('projection.committed')
       this.#seen = to
       this.#savedAt = performance.now()
       this.#failures = 0

@@ -149,7 +149,9 @@ class Reacting {
       try {
         const ran = await this.#turns.run(async () => {
           if (signal.aborted || this.#stopping.aborted) return false
+          await this.#runtime.crash?.reach('reactor.delivered')
           await reaction(this.#interest.lifted(record), { attempt, signal })
+          await this.#runtime.crash?.reach('reactor.handled')
           return true
         })
         return ran
@@ -180,6 +182,7 @@ class Reacting {
     this.#handled = 0
     this.#quiet = false
     this.#cursor = await this.#runtime.log.advance(this.#cursor, [...this.#done], undefined, dead)
+    await this.#runtime.crash?.reach('reactor.checkpointed')
     this.#storedAt = performance.now()
     this.#confirmedAt = this.#storedAt
   }

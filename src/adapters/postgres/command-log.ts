@@ -4,16 +4,19 @@ import { encodeEnvelope } from '../../contract/envelope.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Appended, CommandLog, CommandLogFeatures, LogEntry, StoredAnswer, StoredClaim } from '../../ports/command-log.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Service } from '../../runtime/service.ts'
 import { jsonTexts, plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { connectionSettings } from './database.ts'
 import { isDataError, translate } from './pg-errors.ts'
+import { sent } from './sent.ts'
 
 export interface CommandLogOptions {
   readonly url: string
   readonly slots: SlotMap
   readonly signals: { ring(channel: 'command'): void }
+  readonly crash?: CrashPoints | undefined
 }
 
 /** One insert takes at most so many commands and characters; a single larger command goes alone. */
@@ -127,9 +130,11 @@ export class PostgresCommandLog implements CommandLog, Service {
   async #flush(group: readonly Waiting[]): Promise<void> {
     try {
       const client = await this.#connected()
-      if (group.some(({ entry }) => entry.envelope.claim !== undefined)) await claimAndAppend(client, group)
+      const { crash } = this.#options
+      if (group.some(({ entry }) => entry.envelope.claim !== undefined))
+        await sent(claimAndAppend(client, group), client, 'accept.append-sent', crash)
       else {
-        await append(client, group)
+        await sent(append(client, group), client, 'accept.append-sent', crash)
         for (const waiting of group) waiting.settle({ status: 'appended' })
       }
       this.#options.signals.ring('command')

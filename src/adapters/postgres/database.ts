@@ -1,8 +1,10 @@
 // A pool of connections as the `Database` port: one for queries and subscribers, one for membership. The engine and the log have their own.
 import pg from 'pg'
 import type { Database, Transaction } from '../../ports/database.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { sqlState, translate } from './pg-errors.ts'
+import { sent } from './sent.ts'
 
 export interface DatabaseOptions {
   readonly url: string
@@ -14,12 +16,15 @@ export interface DatabaseOptions {
   readonly statementMs?: number
   /** A transaction that stands still is ended after half of it. Default 10,000. */
   readonly leaseMs?: number
+  readonly crash?: CrashPoints | undefined
 }
 
 export class PostgresDatabase implements Database {
   readonly #pool: pg.Pool
+  readonly #crash: CrashPoints | undefined
 
-  constructor({ url, applicationName, log, connectionsMax, statementMs, leaseMs }: DatabaseOptions) {
+  constructor({ url, applicationName, log, connectionsMax, statementMs, leaseMs, crash }: DatabaseOptions) {
+    this.#crash = crash
     this.#pool = new pg.Pool({
       ...connectionSettings(url, applicationName, leaseMs === undefined ? {} : { leaseMs }),
       max: connectionsMax ?? 10,
@@ -57,7 +62,7 @@ export class PostgresDatabase implements Database {
     try {
       await say('begin')
       const result = await run({ query: async <Row>(text: string, values?: readonly unknown[]) => answerOf<Row>(await say(text, values)) })
-      const { command } = await say('commit')
+      const { command } = await sent(say('commit'), client, 'transaction.commit-sent', this.#crash)
       // A statement failed and `run` caught it: PostgreSQL then answers COMMIT by a rollback, which is no success.
       if (command === 'ROLLBACK')
         throw new Error('a statement of the transaction had failed, so all of it was rolled back: let its error out')

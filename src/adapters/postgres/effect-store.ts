@@ -14,10 +14,12 @@ import {
   type ParkedCommand,
   type Recovery,
 } from '../../ports/effect-store.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import { plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { commitStatement, type CommitStatement } from './commit-statement.ts'
 import { connectionSettings } from './database.ts'
+import { sent } from './sent.ts'
 import { lockHolderName } from './lock-holders.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
@@ -29,6 +31,7 @@ export interface EffectStoreOptions {
   readonly leaseMs: number
   /** Called after every commit, with what others may be waiting for. */
   readonly onCommitted: (batch: EffectBatch) => void
+  readonly crash?: CrashPoints | undefined
 }
 
 // Joins from an array into a table must go row by row in the array's order: it is sorted, and only so do two statements that write
@@ -99,7 +102,7 @@ export class PostgresEffectStore implements EffectStore {
     const connectLocking = (): Promise<pg.Client> => connect(lockHolderName(instanceId))
     const [writer, reader] = await Promise.allSettled([connect(applicationName), connect(applicationName)])
     if (writer.status === 'fulfilled' && reader.status === 'fulfilled')
-      return new PostgresEffectSession(writer.value, reader.value, connectLocking, this.#options.onCommitted)
+      return new PostgresEffectSession(writer.value, reader.value, connectLocking, this.#options)
     for (const opened of [writer, reader]) if (opened.status === 'fulfilled') await end(opened.value)
     throw (writer.status === 'rejected' ? writer : (reader as PromiseRejectedResult)).reason
   }
@@ -110,19 +113,16 @@ class PostgresEffectSession implements EffectSession {
   readonly #reader: pg.Client
   readonly #connectLocking: () => Promise<pg.Client>
   readonly #onCommitted: EffectStoreOptions['onCommitted']
+  readonly #crash: CrashPoints | undefined
   #lockingClient: pg.Client | undefined
   #encoded: { readonly batch: EffectBatch; readonly statement: CommitStatement } | undefined
 
-  constructor(
-    client: pg.Client,
-    reader: pg.Client,
-    connectLocking: () => Promise<pg.Client>,
-    onCommitted: EffectStoreOptions['onCommitted'],
-  ) {
+  constructor(client: pg.Client, reader: pg.Client, connectLocking: () => Promise<pg.Client>, { onCommitted, crash }: EffectStoreOptions) {
     this.#client = client
     this.#reader = reader
     this.#connectLocking = connectLocking
     this.#onCommitted = onCommitted
+    this.#crash = crash
   }
 
   async take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<{ rows: readonly LogRow[]; more: boolean }> {
@@ -144,7 +144,8 @@ class PostgresEffectSession implements EffectSession {
   async commit(batch: EffectBatch): Promise<void> {
     const encoded = this.#encoded
     this.#encoded = undefined
-    await store(this.#client, encoded?.batch === batch ? encoded.statement : commitStatement(batch))
+    const stored = store(this.#client, encoded?.batch === batch ? encoded.statement : commitStatement(batch))
+    await sent(stored, this.#client, 'engine.commit-sent', this.#crash)
     this.#onCommitted(batch)
   }
 
@@ -229,6 +230,7 @@ class PostgresEffectSession implements EffectSession {
       const held = await run(client, 'twofold_lock_fences', LOCK_FENCES, fenceArrays(fences))
       if (held.length !== fences.length) throw new BatchAborted('fenced', `${held.length} of ${fences.length} partitions are ours`)
       const rows = await load(client, 'twofold_lock', LOCK, keys)
+      await this.#crash?.reach('cross.locked')
       const result = await work({
         load: () => Promise.resolve(rows),
         commit: async (batch) => {
@@ -236,7 +238,9 @@ class PostgresEffectSession implements EffectSession {
           stored = batch
         },
       })
-      await run(client, '', 'commit', [])
+      await this.#crash?.reach('cross.commit')
+      await sent(run(client, '', 'commit', []), client, 'cross.commit-sent', this.#crash)
+      await this.#crash?.reach('cross.committed')
       if (stored) this.#onCommitted(stored)
       return result
     } catch (error) {

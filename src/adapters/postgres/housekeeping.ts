@@ -2,6 +2,7 @@
 import { TwofoldError } from '../../errors.ts'
 import type { Database, Transaction } from '../../ports/database.ts'
 import { pause } from '../../runtime/backoff.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
 import { lowestIdAt } from './command-ids.ts'
@@ -9,6 +10,7 @@ import { lowestIdAt } from './command-ids.ts'
 export interface HousekeepingOptions {
   readonly database: Database
   readonly log: Logger
+  readonly crash?: CrashPoints | undefined
   /** The database's time, in milliseconds since 1970. */
   readonly now: () => number
   /** How long outcomes and claims are kept at least, counted from when the command finished. Default 24 hours; at least that. */
@@ -52,6 +54,7 @@ export class Housekeeping implements Service {
     await this.#alone((transaction) => makePartitions(transaction, hour))
     await this.#alone((transaction) => this.#dropPartitions(transaction, hour))
     await this.#dropClaims()
+    await this.#options.crash?.reach('housekeeping.deleted')
     await this.#options.database.query('delete from twofold._attempt a where exists (select from twofold._outcome o where o.id = a.id)')
   }
 
@@ -94,6 +97,7 @@ export class Housekeeping implements Service {
       lowestIdAt(oldest * HOUR_MS),
       finishedBefore,
     ])
+    await this.#options.crash?.reach('housekeeping.dropped')
   }
 
   /** A claim goes when it is old and its command neither has an outcome nor waits. */

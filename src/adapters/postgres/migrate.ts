@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { TwofoldError } from '../../errors.ts'
 import type { SlotMap } from '../../ports/slots.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import { connectionSettings } from './database.ts'
 import { translate } from './pg-errors.ts'
 
@@ -12,6 +13,7 @@ export interface MigrateOptions {
   readonly appName: string
   /** For a new database; an existing one keeps its own. */
   readonly partitionCount: number
+  readonly crash?: CrashPoints | undefined
 }
 
 interface Migration {
@@ -36,8 +38,9 @@ export async function migrate(url: string, options: MigrateOptions): Promise<Slo
     await client.connect()
     await client.query('begin')
     await client.query('select pg_advisory_xact_lock($1)', [LOCK])
-    await apply(client, migrations)
+    await apply(client, migrations, options.crash)
     const slots = await prepare(client, options)
+    await options.crash?.reach('migration.commit')
     await client.query('commit')
     return slots
   } catch (error) {
@@ -56,7 +59,7 @@ export async function migrate(url: string, options: MigrateOptions): Promise<Slo
   }
 }
 
-async function apply(client: pg.Client, migrations: readonly Migration[]): Promise<void> {
+async function apply(client: pg.Client, migrations: readonly Migration[], crash: CrashPoints | undefined): Promise<void> {
   // Asked first, because `if not exists` wants the right to create a schema also where there is one.
   const { rows: schema } = await client.query<{ exists: boolean }>(`select to_regnamespace('twofold') is not null as exists`)
   if (!schema[0]?.exists) await client.query('create schema twofold')
@@ -88,6 +91,7 @@ async function apply(client: pg.Client, migrations: readonly Migration[]): Promi
       migration.name,
       migration.checksum,
     ])
+    await crash?.reach('migration.applied')
   }
 }
 

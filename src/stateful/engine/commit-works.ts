@@ -5,8 +5,10 @@ import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import { BatchAborted, byKey, type EffectBatch, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { ByKey, Cell, Cells, cellKey } from './cells.ts'
+import { afterCommit, beforeCommit } from './commit-points.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
@@ -32,6 +34,7 @@ export interface CommitOptions {
   readonly held: HeldPartitions
   readonly parking: Parking
   readonly log: Logger
+  readonly crash?: CrashPoints | undefined
   readonly now: () => number
   /** False once the lease may have ended by this process's own clock: nothing is submitted any more. */
   readonly mayWrite: () => boolean
@@ -91,9 +94,11 @@ export class Committer {
     if (piece === undefined || pieces.length > 1 || piece.cross) return { ...counts, pieces, planned: undefined }
     const session = await this.#options.session()
     const cells = await this.#loaded(session, piece)
+    await this.#options.crash?.reach('engine.loaded')
     // What failed meanwhile has left these cells as it never stored them.
     const planned = counts.failures === this.#failures ? this.#plan(piece, cells, new Map()) : undefined
     if (planned !== undefined) session.encode(planned.batch)
+    await this.#options.crash?.reach('engine.planned')
     return { ...counts, pieces, planned }
   }
 
@@ -151,7 +156,10 @@ export class Committer {
     if (piece.cross) return this.#commitCross(session, piece, refused)
     const planned = (attempt.planned ??= this.#plan(piece, await this.#loaded(session, piece), refused))
     this.#ahead = planned
+    const { crash } = this.#options
+    if (crash) await beforeCommit(crash, planned.batch)
     await session.commit(planned.batch)
+    if (crash) await afterCommit(crash, planned.batch)
     this.#committed(planned)
   }
 
@@ -229,6 +237,7 @@ export class Committer {
     // Not before the next batch, which is ready, is on its way: whoever is answered goes on at once, and there may be thousands.
     setImmediate(() => {
       for (const { work, result } of planned.answers) settle(work, result)
+      void this.#options.crash?.reach('engine.answered')
     })
     for (const letter of planned.batch.deadLetters) {
       const { id, service, command, keys } = letter.envelope

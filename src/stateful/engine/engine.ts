@@ -5,6 +5,7 @@ import type { DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
 import type { EffectStore } from '../../ports/effect-store.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
 import type { AnyStateful } from '../stateful.ts'
@@ -18,6 +19,7 @@ export interface EngineOptions {
   readonly store: EffectStore
   readonly slots: SlotMap
   readonly log: Logger
+  readonly crash?: CrashPoints | undefined
   /** The database's time, in milliseconds since 1970. */
   readonly now: () => number
   readonly mayWrite: () => boolean

@@ -26,7 +26,10 @@ const PARKED_COMMANDS_MAX = 100
  */
 const OVERLAP_MIN = 100
 
-export interface LaneOptions extends Pick<CommitOptions, 'runners' | 'entities' | 'slots' | 'log' | 'now' | 'mayWrite' | 'fenced'> {
+export interface LaneOptions extends Pick<
+  CommitOptions,
+  'runners' | 'entities' | 'slots' | 'log' | 'now' | 'mayWrite' | 'fenced' | 'crash'
+> {
   readonly store: EffectStore
   /** About how many commands form a batch at most. */
   readonly batchSizeMax: number
@@ -218,6 +221,7 @@ export class Lane implements Service {
       held: this.#held,
       begunHere: this.#begunHere,
       goesOn,
+      crash: this.#options.crash,
     })
   }
 
@@ -268,6 +272,7 @@ export class Lane implements Service {
     }
     this.#next = { works: mine, rows: [], left: [] }
     const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, this.#current.rows)
+    if (taken.rows.length > 0) await this.#options.crash?.reach('engine.taken')
     const parked = await this.#takeParked()
     const [left, rest] = this.#leftBehind(taken)
     const logged = rest.flatMap(worksOf)
@@ -293,6 +298,7 @@ export class Lane implements Service {
     await this.#settled()
     const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
     const commands = await (await this.#connected()).parked(due, PARKED_COMMANDS_MAX)
+    if (commands.length > 0) await this.#options.crash?.reach('retry.taken')
     const waiting = new Set(commands.map(homeOf))
     for (const key of due) if (!waiting.has(cellKey(key.service, key.key))) this.#parking.delete(key)
     const dead = new Set(commands.filter(({ dueAt }) => dueAt === Infinity).map(homeOf))

@@ -5,6 +5,7 @@
 // the culprit is the one that is begun again and again, and dies as a dead letter after `BEGUN_MAX` of these runs. Its neighbours survive
 // their lonely run and are forgotten. Running all of them one by one at once would need one death less, and minutes for a large backlog.
 import type { EffectSession } from '../../ports/effect-store.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Committer } from './commit-works.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Work } from './work.ts'
@@ -17,6 +18,7 @@ export interface LeftBehindOptions {
   readonly begunHere: Set<string>
   /** Called before each group: the engine is slow, not stuck. */
   readonly goesOn: () => void
+  readonly crash?: CrashPoints | undefined
 }
 
 interface Group {
@@ -27,7 +29,7 @@ interface Group {
 /** Runs them in order, one group after the other. False: something was given back, and nothing may overtake it. */
 export async function runLeftBehind(
   left: readonly Work[],
-  { session, committer, held, begunHere, goesOn }: LeftBehindOptions,
+  { session, committer, held, begunHere, goesOn, crash }: LeftBehindOptions,
 ): Promise<boolean> {
   const again = left.map(({ envelope }) => envelope.id).filter((id) => begunHere.has(id))
   if (again.length > 0) await session.survived(again)
@@ -39,10 +41,12 @@ export async function runLeftBehind(
     const ids = works.map(({ envelope }) => envelope.id)
     for (const id of ids) begunHere.add(id)
     await session.began(ids)
+    await crash?.reach('left-behind.begun')
     const begun = works.map((work) => ({ ...work, begun: (before.get(work.envelope.id) ?? 0) + 1 }))
     const { givenBack } = committer
     await committer.commit(await committer.prepare(begun, rows))
     if (committer.givenBack !== givenBack) return false
+    await crash?.reach('left-behind.run')
     await session.survived(ids)
     for (const id of ids) begunHere.delete(id)
   }

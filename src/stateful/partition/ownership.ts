@@ -1,6 +1,7 @@
 // Which partitions this instance serves. Every instance computes the same target; each gives up what it should not hold and takes
 // what is free, so nobody has to be in charge.
 import type { Cluster, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { assignPartitions } from './assign.ts'
 
@@ -11,6 +12,7 @@ export interface OwnershipOptions {
   readonly instances: Instances
   readonly id: string
   readonly log: Logger
+  readonly crash?: CrashPoints | undefined
   readonly adopt: (rows: readonly PartitionRow[]) => Promise<void>
   readonly drop: (partitions: readonly number[]) => Promise<void>
 }
@@ -33,7 +35,7 @@ export class Ownership {
 
   /** Moves towards the target. Returns when to look again: when a move that has to wait may be made, or a lease of another owner ends. */
   async balance(cluster: Cluster): Promise<number | undefined> {
-    const { id, instances, adopt, drop } = this.#options
+    const { id, instances, crash } = this.#options
     const owners = cluster.instances
       .filter((instance) => instance.alive && instance.roles.includes('stateful'))
       .map((instance) => instance.id)
@@ -54,11 +56,8 @@ export class Ownership {
       const rows = await instances.claim(id, wanted)
       for (const row of rows) this.#held.add(row.partition)
       if (rows.length > 0) {
-        await adopt(rows).catch(async (error: unknown) => {
-          for (const row of rows) this.#held.delete(row.partition)
-          await drop(rows.map((row) => row.partition))
-          throw error
-        })
+        await this.#adopt(rows)
+        await crash?.reach('handover.adopted')
         this.#options.log.debug({ partitions: rows.length, held: this.#held.size }, 'took partitions')
       }
     }
@@ -96,14 +95,29 @@ export class Ownership {
     )
   }
 
+  async #adopt(rows: readonly PartitionRow[]): Promise<void> {
+    const { adopt, drop, crash } = this.#options
+    try {
+      await crash?.reach('handover.claimed')
+      await adopt(rows)
+    } catch (error) {
+      for (const row of rows) this.#held.delete(row.partition)
+      await drop(rows.map((row) => row.partition))
+      throw error
+    }
+  }
+
   async #drop(partitions: readonly number[]): Promise<void> {
     await this.#options.drop(partitions)
     for (const partition of partitions) this.#held.delete(partition)
   }
 
   async #release(partitions: readonly number[]): Promise<void> {
+    const { crash, id, instances } = this.#options
     await this.#drop(partitions)
-    await this.#options.instances.release(this.#options.id, partitions)
+    await crash?.reach('handover.dropped')
+    await instances.release(id, partitions)
+    await crash?.reach('handover.released')
     this.#options.log.debug({ partitions: partitions.length, held: this.#held.size }, 'handed partitions over')
   }
 

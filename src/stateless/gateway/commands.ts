@@ -49,6 +49,7 @@ export function commandHandler(
     const input = readInput(request)
     const principal = options.principal && (await options.principal(request))
     const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
+    await options.crash?.reach('accept.validated')
     const run = new CommandRun(gateway, entry, input.value, reply, preferences)
     return send(reply, await run.answer({ claim, condition }, principal))
   }
@@ -99,6 +100,7 @@ class CommandRun {
     if (claim && (this.#waitMs > 0 || this.#entry.hasCheck)) {
       const used = await this.#gateway.ports.outcomes.claim(claim.hash)
       if (used) return this.#waited((wait) => this.#repeated(used, claim, wait))
+      await this.#gateway.options.crash?.reach('accept.unclaimed')
     }
     const envelope = this.#entry.envelope(this.#input, this.#gateway.ports.ids.next(), terms)
     if (this.#entry.hasCheck) {
@@ -135,6 +137,7 @@ class CommandRun {
     const { direct } = this.#gateway.ports
     if (direct?.reaches(envelope)) {
       const result = await direct.call(envelope, wait.signal).catch((error: unknown) => this.#doubt(error, envelope))
+      await this.#gateway.options.crash?.reach('accept.called')
       if (result.status === 'finished') return this.#finished(result.outcome)
       if (result.status === 'claimed') return this.#repeated(result.claim, envelope.claim, wait)
       if (result.status === 'held') return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
@@ -193,8 +196,12 @@ class CommandRun {
   }
 
   async #append(envelope: Envelope, answer?: Answer): Promise<Appended> {
+    const { crash } = this.#gateway.options
     try {
-      return await this.#gateway.ports.log.append({ envelope, answer })
+      await crash?.reach('accept.append')
+      const appended = await this.#gateway.ports.log.append({ envelope, answer })
+      await crash?.reach('accept.appended')
+      return appended
     } catch (error) {
       const commandId = envelope.id
       if (error instanceof TwofoldError) {

@@ -9,6 +9,7 @@ import type { DirectCarrier } from '../../ports/direct-carrier.ts'
 import type { Entities } from '../../ports/entities.ts'
 import type { Outcomes } from '../../ports/outcomes.ts'
 import type { ProjectionProgress } from '../../ports/projections.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { AnyStateless, Principal } from '../stateless.ts'
 
 /** What the gateway needs from outside. `direct` is undefined where no owner can be called from here. */
@@ -66,6 +67,8 @@ export interface GatewayOptions {
    * one, because there they are the host's. A server of our own sets it to true.
    */
   readonly unknownPaths?: boolean | undefined
+  /** For tests: where this process is to be disturbed. */
+  readonly crash?: CrashPoints | undefined
 }
 
 /** The given limits over the defaults. @throws TwofoldError INVALID_OPTIONS naming every limit that is no positive whole number. */
