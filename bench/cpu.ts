@@ -11,20 +11,30 @@ export interface Cpu {
 /** Linux counts processor time in hundredths of a second, whatever the kernel's own clock is. */
 const TICK_US = 10_000
 
-/** Runs a load and says what each of its commands cost. `commands` tells their number from what the load returned. */
+/**
+ * Runs a load and says what each of its commands cost. `commands` tells their number from what the load returned; `node` is the process
+ * that handled them, by default this one.
+ */
 export async function withCpu<Value>(
   client: pg.ClientBase,
   run: () => Promise<Value>,
   commands: (value: Value) => number,
+  node = process.pid,
 ): Promise<Value & Cpu> {
   const server = await serverProcess(client)
-  const before = { node: process.cpuUsage(), postgres: postgresUs(server) }
+  const before = { node: nodeUs(node), postgres: postgresUs(server) }
   const value = await run()
-  const { user, system } = process.cpuUsage(before.node)
+  const nodeCpu = nodeUs(node) - before.node
   const after = postgresUs(server)
   const postgres = before.postgres === undefined || after === undefined ? undefined : after - before.postgres
   const count = commands(value)
-  return { ...value, nodeCpuUs: (user + system) / count, ...(postgres === undefined ? {} : { postgresCpuUs: postgres / count }) }
+  return { ...value, nodeCpuUs: nodeCpu / count, ...(postgres === undefined ? {} : { postgresCpuUs: postgres / count }) }
+}
+
+function nodeUs(pid: number): number {
+  if (pid !== process.pid) return (processOf(pid)?.ticks ?? Number.NaN) * TICK_US
+  const { user, system } = process.cpuUsage()
+  return user + system
 }
 
 /** The process that all others of the server are children of. */

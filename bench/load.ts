@@ -44,11 +44,12 @@ async function load(callers: number, goesOn: (sent: number, now: number) => bool
   return loadOf(histogram, sent, started)
 }
 
-function newHistogram(): Histogram {
+/** Microseconds from 1 to two minutes. */
+export function newHistogram(): Histogram {
   return build({ lowestDiscernibleValue: 1, highestTrackableValue: 120_000_000, numberOfSignificantValueDigits: 3 })
 }
 
-function loadOf(histogram: Histogram, sent: number, started: number): Load {
+export function loadOf(histogram: Histogram, sent: number, started: number): Load {
   const seconds = (performance.now() - started) / 1000
   const at = (percentile: number): number => histogram.getValueAtPercentile(percentile) / MICROSECONDS
   return { sent, seconds, perSecond: sent / seconds, p50Ms: at(50), p99Ms: at(99) }

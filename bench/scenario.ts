@@ -70,6 +70,15 @@ export async function withDatabase<Value>(server: string, use: (url: string, cli
   }
 }
 
+/** Once no command waits in the log. */
+export async function emptied(client: pg.Client): Promise<void> {
+  for (let tries = 0; tries < 6000; tries += 1) {
+    if ((await client.query('select 1 from twofold._command limit 1')).rowCount === 0) return
+    await delay(10)
+  }
+  throw new Error('commands still wait in the log after a minute')
+}
+
 const GOODBYE_MS = 5000
 
 /**

@@ -2,6 +2,18 @@
 import type { Scenario } from '../scenario.ts'
 import { batchSqlCeiling } from './batch-sql-ceiling.ts'
 import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
+import { fastifyBare, httpAccept, httpOpen, httpSync } from './http.ts'
 import { oneTransactionEach } from './one-transaction-each.ts'
 
-export const scenarios: readonly Scenario[] = [oneTransactionEach, batchSqlCeiling, engineDirect, engineLog, hotKey, multiKey]
+export const scenarios: readonly Scenario[] = [
+  oneTransactionEach,
+  batchSqlCeiling,
+  engineDirect,
+  engineLog,
+  hotKey,
+  multiKey,
+  fastifyBare,
+  httpAccept,
+  ...httpSync,
+  ...httpOpen,
+]

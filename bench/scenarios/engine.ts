@@ -7,7 +7,7 @@ import type { Envelope } from '../../src/contract/envelope.ts'
 import { accountName, bankApp, verifyBank } from '../bank.ts'
 import { withCpu } from '../cpu.ts'
 import { closedLoad, countedLoad, type Load } from '../load.ts'
-import { resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
+import { emptied, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
 
 const CALLERS = 4000
 const ACCOUNTS = 10_000
@@ -57,15 +57,6 @@ export const engineLog: Scenario = {
     const { p50Ms: _append, p99Ms: _appends, ...result } = resultOf('engine-log', load)
     return [result]
   },
-}
-
-/** Once no command waits in the log. */
-async function emptied(client: pg.Client): Promise<void> {
-  for (let tries = 0; tries < 6000; tries += 1) {
-    if ((await client.query('select 1 from twofold._command limit 1')).rowCount === 0) return
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-  throw new Error('commands still wait in the log after a minute')
 }
 
 /** Enough on every account that no transfer of a run is refused. */

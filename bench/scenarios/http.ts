@@ -1,0 +1,92 @@
+// The whole app behind HTTP, in a process of its own, and nothing but Fastify beside it.
+import type pg from 'pg'
+import { verifyBank } from '../bank.ts'
+import { withCpu, type Cpu } from '../cpu.ts'
+import type { Job, JobDone } from '../http/job.ts'
+import { withHttpServer, type HttpServer } from '../http/processes.ts'
+import { emptied, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
+
+const CONNECTIONS = 128
+
+/** Code is compiled by how often it runs: before so many requests nothing is measured, or before so many seconds where they come slowly. */
+const WARM_UP_REQUESTS = 40_000
+const WARM_UP_SECONDS_MAX = 10
+
+/** Of what a closed load reaches on this machine at this moment: there is work to do, and nobody waits for processors. */
+const OPEN_SHARE = 1 / 3
+
+/** So light that each command is alone. */
+const LIGHT_RATE = 100
+
+/** A job but for where it goes and how long it takes; `share`: the rate is that part of what the warm-up reached. */
+type Plan = Omit<Job, 'port' | 'seconds'> & { readonly share?: number }
+
+export const fastifyBare: Scenario = {
+  name: 'fastify-bare',
+  run: ({ server, seconds }) =>
+    withDatabase(server, (_, client) =>
+      withHttpServer(['bare'], async (bare) => {
+        const job = { command: 'credits', connections: CONNECTIONS } as const
+        await warmUp(bare, job)
+        const load = await measuredLoad(bare, client, { ...job, seconds })
+        return [{ ...httpResult('fastify-bare', load), lacks: 'everything: it answers what it was sent' }]
+      }),
+    ),
+}
+
+export const httpAccept = httpScenario('http-accept', { command: 'later-credits', connections: CONNECTIONS })
+
+export const httpSync: readonly Scenario[] = [1, 8, 64, 128, 256].map((connections) =>
+  httpScenario(`http-sync-${connections}`, { command: 'credits', connections }),
+)
+
+/** Latencies at a rate that does not wait for answers. */
+export const httpOpen: readonly Scenario[] = [
+  httpScenario('http-open-accept', { command: 'later-credits', connections: CONNECTIONS, share: OPEN_SHARE }),
+  httpScenario('http-open-sync', { command: 'credits', connections: CONNECTIONS, share: OPEN_SHARE }),
+  httpScenario('http-accept-visible', { command: 'later-credits', connections: 8, rate: LIGHT_RATE, untilVisible: true }),
+]
+
+function httpScenario(name: string, plan: Plan): Scenario {
+  return { name, run: (setting) => measured(name, plan, setting) }
+}
+
+async function measured(name: string, { share, ...job }: Plan, setting: Setting): Promise<readonly Result[]> {
+  return withDatabase(setting.server, (url, client) =>
+    withHttpServer(['app', url], async (app) => {
+      const before = await warmUp(app, job)
+      await emptied(client)
+      const rate = share === undefined ? {} : { rate: Math.ceil(before.perSecond * share) }
+      const load = await measuredLoad(app, client, { ...job, ...rate, seconds: setting.seconds })
+      await verifyBank(client, { done: before.sent + load.sent, cents: before.cents + load.cents })
+      return [httpResult(name, load)]
+    }),
+  )
+}
+
+/** `perSecond`: what its last second reached. */
+async function warmUp(server: HttpServer, { command }: Plan): Promise<Pick<JobDone, 'sent' | 'cents' | 'perSecond'>> {
+  const until = performance.now() + WARM_UP_SECONDS_MAX * 1000
+  let all = { sent: 0, cents: 0, perSecond: 0 }
+  while (all.sent < WARM_UP_REQUESTS && performance.now() < until) {
+    const { sent, cents, perSecond } = await server.load({ command, connections: CONNECTIONS, seconds: 1 })
+    all = { sent: all.sent + sent, cents: all.cents + cents, perSecond }
+  }
+  return all
+}
+
+/** Durable is not enough: what counts is committed effects, the last one included. */
+async function measuredLoad(server: HttpServer, client: pg.Client, job: Omit<Job, 'port'>): Promise<JobDone & Cpu> {
+  const untilDone = async (): Promise<JobDone> => {
+    const started = performance.now()
+    const load = await server.load(job)
+    if (job.command === 'credits') return load
+    await emptied(client)
+    return { ...load, perSecond: load.sent / ((performance.now() - started) / 1000) }
+  }
+  return withCpu(client, untilDone, ({ sent }) => sent, server.pid)
+}
+
+function httpResult(name: string, load: JobDone & Cpu): Result {
+  return { ...resultOf(name, load), figures: { loadCpuUs: load.loadCpuUs } }
+}
