@@ -15,6 +15,7 @@ export const ownSchemas = {
       code: { type: 'string' },
       retryable: { type: 'boolean' },
       commandId: { type: 'string', format: 'uuid' },
+      currentVersion: { type: 'integer', description: 'Of a 412: the version of the entity, which is its ETag; 0 where there is none.' },
       errors: {
         type: 'array',
         items: {

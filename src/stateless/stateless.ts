@@ -7,6 +7,8 @@ import type { Transaction } from '../ports/database.ts'
 /** Who is asking. */
 export interface Principal {
   readonly subject: string
+  /** Whose subject that is, where several tenants have subjects of their own: one tenant's Idempotency-Keys are not another's. */
+  readonly tenant?: string | undefined
   readonly scopes: readonly string[]
 }
 

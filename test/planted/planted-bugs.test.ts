@@ -5,13 +5,16 @@ import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { bugs } from './bugs.ts'
+import { bugs as others } from './bugs.ts'
+import { requestBugs } from './request-bugs.ts'
 import type { Seen } from './planter.ts'
 
 /** So many bugs are planted at a time, each in a copy of its own. Most of these tests wait more than they compute. */
 const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
+
+const bugs = [...others, ...requestBugs]
 
 interface Planter {
   readonly folder: string

@@ -130,8 +130,11 @@ class BatchPlan {
     }
     const ran = runner === undefined ? noRunner(envelope.service) : this.#run(runner, envelope, cells)
     if (ran.status === 'failed') return this.#failed(work, ran.error)
-    if (ran.status === 'succeeded') this.#emit(work, ran, cells[0]?.version ?? 0)
-    this.#finish(work, ran, cells[0]?.version ?? 0)
+    const version = cells[0]?.version ?? 0
+    if (ran.status === 'succeeded') this.#emit(work, ran, version)
+    // Whoever demanded a version of what was removed is told that there is none, not the last one there was.
+    const gone = ran.status === 'rejected' && ran.code === PRECONDITION_FAILED && cells[0]?.exists === false
+    this.#finish(work, ran, gone ? 0 : version)
   }
 
   #run(runner: CommandRunner, { id, command, input, condition }: Envelope, cells: readonly Cell[]): Ran {

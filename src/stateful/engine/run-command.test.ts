@@ -28,6 +28,7 @@ const counters = defineContract('counters', {
     touch: command({ input, key: (given) => given.key }),
     late: command({ input, key: (given) => given.key }),
     cycle: command({ input, key: (given) => given.key }),
+    wait: command({ input, key: (given) => given.key }),
   },
   events: { added: event(z.object({ by: z.int(), seen: z.array(z.string()) })) },
 })
@@ -67,6 +68,13 @@ const side = stateful(counters, {
     cycle(counter) {
       ;(counter as unknown as { self: unknown }).self = counter
     },
+    // The compiler refuses this (test/types/wrong/handlers.ts); a program without types does not.
+    wait: (async (counter: Counter) => {
+      counter.total = 99
+      await Promise.resolve()
+      counter.total = 100
+      throw new Error('too late')
+    }) as unknown as () => undefined,
   },
 })
 const runner = new CommandRunner(side as unknown as AnyStateful)
@@ -146,6 +154,19 @@ test('input is validated again, because it may have waited through a deploy', ()
 test('an emit after the handler has returned is refused', () => {
   run('late', [cellOf('a')])
   expect(lateEmit).toThrow(/after its handler had returned/)
+})
+
+test('an asynchronous handler fails its command, and what becomes of its promise neither changes the state nor ends the process', async () => {
+  const cell = cellOf('a', 5)
+  const unhandled: unknown[] = []
+  const listener = (error: unknown): void => void unhandled.push(error)
+  process.on('unhandledRejection', listener)
+  expect(run('wait', [cell])).toMatchObject({ status: 'failed', error: expect.objectContaining({ code: 'HANDLER_MISUSED' }) })
+  // Node tells of an unhandled rejection once the promises of a turn are settled.
+  for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate)
+  process.off('unhandledRejection', listener)
+  expect(unhandled).toEqual([])
+  expect(run('add', [cell])).toMatchObject({ reply: '{"total":7}' })
 })
 
 test('a state that is not JSON fails the command and leaves no trace', () => {

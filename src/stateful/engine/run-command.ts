@@ -93,6 +93,8 @@ export class CommandRunner {
 
   #keep(command: AnyCommand, reply: unknown, run: Run): Ran {
     if (typeof (reply as { then?: unknown } | null | undefined)?.then === 'function') {
+      // It fails its command here. What becomes of it later is nobody's business any more, and must not end the process.
+      Promise.resolve(reply).catch(() => undefined)
       throw misused(`the handler of ${command.service}.${command.name} returned a promise; entity handlers are synchronous`)
     }
     const text = command.reply && JSON.stringify(checked(command.reply, reply, `the reply of ${command.service}.${command.name}`))

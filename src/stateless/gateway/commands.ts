@@ -62,7 +62,7 @@ function claimOfRequest(
   input: Input,
   principal: Principal | undefined,
 ): Claim {
-  const scope = { subject: principal?.subject, service: command.service, command: command.name }
+  const scope = { tenant: principal?.tenant, subject: principal?.subject, service: command.service, command: command.name }
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
   return claimOf(key, scope, { method: request.method, url: request.url, sent: input.sent, ifMatch, ifNoneMatch })
 }

@@ -24,7 +24,7 @@ test('no header is no key', () => {
   expect(idempotencyKeyOf(undefined)).toBeUndefined()
 })
 
-const scope = { subject: 'ada', service: 'wallets', command: 'deposit' }
+const scope = { tenant: undefined, subject: 'ada', service: 'wallets', command: 'deposit' }
 const request = {
   method: 'POST',
   url: '/wallets/a/deposits?x=1',
@@ -42,6 +42,7 @@ test('a claim is two SHA-256 in hexadecimal', () => {
 test('whoever asks for something else under the same key has another claim, however the parts are cut', () => {
   const others = [
     claimOf('key2', scope, request),
+    claimOf('key', { ...scope, tenant: 'lovelace' }, request),
     claimOf('key', { ...scope, subject: undefined }, request),
     claimOf('key', { ...scope, subject: 'anonymous' }, request),
     claimOf('key', { ...scope, service: 'walletsd', command: 'eposit' }, request),

@@ -7,6 +7,8 @@ import { canonicalJson } from './canonical-json.ts'
 
 /** What a key stands for: bare keys have little entropy, so that without the scope one caller could be told another's answer. */
 interface KeyScope {
+  /** The caller's tenant; undefined where there are none. */
+  readonly tenant: string | undefined
   /** The caller's subject; undefined for one we do not know. */
   readonly subject: string | undefined
   readonly service: string
@@ -42,11 +44,10 @@ export function idempotencyKeyOf(header: string | readonly string[] | undefined)
 
 /** The claim of a keyed request. Lists as JSON, so that no two different ones encode to the same text. */
 export function claimOf(key: string, scope: KeyScope, request: KeyedRequest): Claim {
-  const tenant = ''
   // A list for a known caller, so that nobody can call himself what an unknown one is called.
   const caller = scope.subject === undefined ? 'anonymous' : [scope.subject]
   return {
-    hash: hash('sha256', JSON.stringify([tenant, caller, scope.service, scope.command, key])),
+    hash: hash('sha256', JSON.stringify([scope.tenant ?? '', caller, scope.service, scope.command, key])),
     fingerprint: hash(
       'sha256',
       JSON.stringify([request.method, request.url, canonicalJson(request.sent), request.ifMatch ?? null, request.ifNoneMatch ?? null]),

@@ -21,7 +21,8 @@ export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, loc
   if (outcome.status === 'succeeded')
     return outcome.body === undefined ? { status: 204, headers, body: '' } : jsonAnswer(outcome.body, headers)
   if (outcome.code === PRECONDITION_FAILED) {
-    const problem = problemOf(new TwofoldError('PRECONDITION_FAILED', preconditionWords(outcome.version), { commandId: outcome.id }))
+    const error = new TwofoldError('PRECONDITION_FAILED', preconditionWords(outcome.version), { commandId: outcome.id })
+    const problem = problemOf(error, 412, { currentVersion: outcome.version })
     return { ...problem, headers: { ...problem.headers, ...headers } }
   }
   const code = outcome.code ?? ''

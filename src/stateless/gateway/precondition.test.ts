@@ -59,5 +59,17 @@ test('a version that is not the current one is 412 and names the current one, al
   expect(answers.map(({ statusCode, headers, body }) => [statusCode, headers['etag'], body])).toEqual(
     Array.from({ length: 2 }, () => [412, '"7"', expect.stringContaining('the entity is at version 7')]),
   )
+  expect(answers[1]?.json()).toMatchObject({ code: 'PRECONDITION_FAILED', currentVersion: 7, retryable: false })
   expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test('a version that is demanded of what does not exist is 412 without a tag', async () => {
+  await using gateway = await gatewayOf({ contracts: [notes], sides: [] })
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { status: 'rejected', code: 'PRECONDITION_FAILED', version: 0 })
+  const answer = await gateway.server.inject({ ...write, headers: { 'if-match': '*' } })
+  expect([answer.statusCode, answer.headers['etag'], answer.json()]).toEqual([
+    412,
+    undefined,
+    expect.objectContaining({ currentVersion: 0, detail: expect.stringContaining('there is no such entity') }),
+  ])
 })

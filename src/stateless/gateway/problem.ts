@@ -11,8 +11,12 @@ const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 /** The most faults that one answer lists: a body of 1 MiB can hold 100,000 of them. */
 const FAULTS_LISTED_MAX = 100
 
-/** The problem document of an error, with its headers. */
-export function problemOf(error: TwofoldError, status: number = statusOf[error.code]): Answer {
+/** The problem document of an error, with its headers; `more` are members of its own (RFC 9457 §3.2). */
+export function problemOf(
+  error: TwofoldError,
+  status: number = statusOf[error.code],
+  more: Readonly<Record<string, unknown>> = {},
+): Answer {
   const retryable = error.retry === 'backoff'
   const document = {
     type: `urn:twofold:error:${error.code.toLowerCase().replaceAll('_', '-')}`,
@@ -23,6 +27,7 @@ export function problemOf(error: TwofoldError, status: number = statusOf[error.c
     retryable,
     commandId: error.commandId,
     errors: error.faults?.slice(0, FAULTS_LISTED_MAX),
+    ...more,
   }
   const headers: Record<string, string> = { 'content-type': PROBLEM_TYPE }
   const seconds = error.retryAfterSeconds ?? (retryable ? 1 : undefined)

@@ -163,6 +163,23 @@ test('one key of two callers is two keys, as it is for two commands', async () =
   expect(gateway.ports.entries).toHaveLength(4)
 })
 
+test('what was refused before it was a command is not remembered: the mended request may have the same key', async () => {
+  await using gateway = await gatewayOf()
+  const refused = [{ owner: 7 }, { owner: 'nobody' }, { owner: 'late' }, { owner: 'ada', colour: 'red' }]
+  const statuses: number[] = []
+  for (const payload of refused) statuses.push((await gateway.server.inject({ ...open, payload })).statusCode)
+  expect(statuses).toEqual([422, 422, 403, 422])
+  expect((await gateway.server.inject(open)).statusCode).toBe(202)
+  expect([gateway.ports.claims.size, gateway.ports.entries.length]).toEqual([1, 1])
+})
+
+test('one key of two tenants is two keys, though their subjects have one name', async () => {
+  let tenant: string | undefined
+  await using gateway = await gatewayOf({ principal: async () => ({ tenant, subject: 'ada', scopes: [] }) })
+  for (tenant of [undefined, 'north', 'south', 'north']) await gateway.server.inject(open)
+  expect(gateway.ports.entries).toHaveLength(3)
+})
+
 test('without a key nothing is claimed or looked up', async () => {
   await using gateway = await gatewayOf()
   await gateway.server.inject({ ...open, headers: {} })
