@@ -1,4 +1,5 @@
 // Bugs that somebody might make one day, each as one change to the source, and the test that must turn red.
+import { bugsOfBounds } from './bugs-of-bounds.ts'
 
 export interface PlantedBug {
   /** What is broken, as a sentence about the broken program. */
@@ -21,6 +22,7 @@ const faults = 'test/engine/faults.test.ts'
 const ownership = 'test/cluster/ownership.test.ts'
 
 export const bugs: readonly PlantedBug[] = [
+  ...bugsOfBounds,
   {
     name: 'a write does not check its version',
     file: commit,

@@ -5,7 +5,7 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { lowestIdAt } from './command-ids.ts'
 import { PostgresDatabase } from './database.ts'
 import { migrate } from './migrate.ts'
-import { PostgresOutcomes } from './outcomes.ts'
+import { PostgresOutcomes, QUEUED } from './outcomes.ts'
 
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 let own: TestDatabase
@@ -109,4 +109,35 @@ test('a command without outcome is queued, running, or unknown', async () => {
     ['running', 0],
     undefined,
   ])
+})
+
+test('a waiting command is found among many, also when it travelled long before it was appended', async () => {
+  const [first, slow, last] = [1_500_000_000_000, 1_500_000_060_000, 1_500_000_200_000]
+  const id = lowestIdAt(slow)
+  const body = encodeEnvelope({ id, service: 's', command: 'c', keys: ['k'], input: '{}' })
+  await database.query('insert into twofold._command (partition, first_id, last_id, count, body) values (0, $1, $2, 1, $3)', [
+    lowestIdAt(first),
+    lowestIdAt(last),
+    body,
+  ])
+  const known = outcomes()
+  expect(await known.pending(id)).toEqual({ id, status: 'queued', attempts: 0 })
+  // Its span covers this one too, but it is not in there.
+  expect(await known.pending(lowestIdAt(slow + 1))).toBeUndefined()
+})
+
+test('asking for a waiting command visits its own row, not those of the backlog', async () => {
+  await database.query(`insert into twofold._command (partition, first_id, last_id, count, body)
+    select n % 4, id, id, 1, id::text from (
+      select n, ('01a00000-' || lpad(to_hex(n % 65536), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id
+        from generate_series(1, 60000) n) x`)
+  await database.query('analyze twofold._command')
+  const { rows } = await database.query<{ 'QUERY PLAN': string }>(`explain (analyze, costs off, timing off) ${QUEUED}`, [
+    '01a00000-8000-7000-8000-000000008000',
+    lowestIdAt(0),
+  ])
+  const plan = rows.map((row) => row['QUERY PLAN']).join('\n')
+  expect(plan).toContain('_command_span')
+  expect(plan).toMatch(/Index Cond: .*last_id >=/)
+  expect(plan).not.toContain('Rows Removed by Filter')
 })

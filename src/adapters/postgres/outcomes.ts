@@ -41,9 +41,13 @@ const TRAVEL_MS = 300_000
 
 const FIND = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
 
-// Ids rise with time, so a row whose span covers the id was appended around then; few rows are left to look into.
-const QUEUED = `select exists (select 1 from twofold._command
-  where first_id <= $1 and first_id > $2 and last_id >= $1 and position($1::text in body) > 0) as queued`
+/**
+ * Ids rise with time, so a row whose span covers the id was appended around then. From the id downwards the right row comes among the
+ * first; of an id that is in none, the entries of the time it may have travelled are read, but no row of them: both ends of the span are
+ * in the index. With a million waiting rows of one command each that took 0.2 ms, and 100 ms for an unknown id.
+ */
+export const QUEUED = `select 1 from twofold._command
+  where first_id <= $1 and first_id > $2 and last_id >= $1 and position($1::text in body) > 0 order by first_id desc limit 1`
 
 export class PostgresOutcomes implements Outcomes {
   readonly #options: OutcomesOptions
@@ -103,8 +107,8 @@ export class PostgresOutcomes implements Outcomes {
     const attempts = parked.rows[0]?.attempts
     if (attempts !== undefined) return { id: commandId, status: attempts > 0 ? 'running' : 'queued', attempts }
     const madeAt = Number.parseInt(commandId.replaceAll('-', '').slice(0, 12), 16)
-    const { rows } = await database.query<{ queued: boolean }>(QUEUED, [commandId, lowestIdAt(madeAt - TRAVEL_MS)])
-    return rows[0]?.queued ? { id: commandId, status: 'queued', attempts: 0 } : undefined
+    const { rowCount } = await database.query(QUEUED, [commandId, lowestIdAt(madeAt - TRAVEL_MS)])
+    return rowCount === 1 ? { id: commandId, status: 'queued', attempts: 0 } : undefined
   }
 
   async claim(hash: string): Promise<StoredClaim | undefined> {

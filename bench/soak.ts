@@ -1,0 +1,91 @@
+// `npm run soak`: millions of commands, a reader that holds a snapshot in the middle, and then: is everything as fast and as small as before?
+import { execFileSync } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { bankBackend } from './backend.ts'
+import { verifyBank } from './bank.ts'
+import { withCpu } from './cpu.ts'
+import { machineOf } from './results.ts'
+import { withDatabase } from './scenario.ts'
+import { benchServer } from './server.ts'
+import { credit, type Way } from './soak/credits.ts'
+import { holdSnapshot } from './soak/held-snapshot.ts'
+import { tableSizes } from './soak/table-sizes.ts'
+import { faultsOf, type SoakWindow } from './soak/verdict.ts'
+
+const { values } = parseArgs({
+  options: {
+    commands: { type: 'string', default: '5000000' },
+    window: { type: 'string', default: '100000' },
+    keys: { type: 'string', default: '10000' },
+    'hold-seconds': { type: 'string', default: '60' },
+    url: { type: 'string' },
+  },
+})
+const [commands, size, keys, holdSeconds] = [values.commands, values.window, values.keys, values['hold-seconds']].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+]
+
+/** Neither the code nor the caches are warm at first; that is no rot. */
+const WARM_UP = 200_000
+
+await using server = await benchServer(values.url ?? process.env['DATABASE_URL'])
+const machine = await machineOf(server.url)
+const windows = await withDatabase(server.url, async (url, client) => {
+  const backend = await bankBackend(url)
+  const measured: SoakWindow[] = []
+  try {
+    for (const way of ['direct', 'log'] as const) await credit(backend, client, way, WARM_UP / 2, keys)
+    let holding: Awaited<ReturnType<typeof holdSnapshot>> | undefined
+    let releaseAt = Infinity
+    for (let done = 0; done < commands; done += size) {
+      if (holdSeconds > 0 && done >= commands / 2 && releaseAt === Infinity) {
+        holding = await holdSnapshot(url)
+        releaseAt = performance.now() + holdSeconds * 1000
+      }
+      // Both ways get the same share, in turns, so that first and last windows of each are compared with each other.
+      const way: Way = (done / size) % 2 === 0 ? 'direct' : 'log'
+      const started = performance.now()
+      const { nodeCpuUs, postgresCpuUs = 0 } = await withCpu(
+        client,
+        () => credit(backend, client, way, size, keys, done),
+        () => size,
+      )
+      const perSecond = size / ((performance.now() - started) / 1000)
+      const window = { way, done: done + size, perSecond, nodeCpuUs, postgresCpuUs, snapshotHeld: holding !== undefined }
+      measured.push({ ...window, tables: await tableSizes(client) })
+      print(measured.at(-1) as SoakWindow)
+      if (performance.now() < releaseAt) continue
+      await holding?.release()
+      holding = undefined
+      releaseAt = Number.MAX_VALUE
+    }
+    await holding?.release()
+    await verifyBank(client, { done: commands + WARM_UP, cents: commands + WARM_UP })
+    return measured
+  } finally {
+    await backend.stop()
+  }
+})
+
+const faults = faultsOf(windows)
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+const folder = fileURLToPath(new URL('results', import.meta.url))
+await mkdir(folder, { recursive: true })
+const path = join(folder, `soak-${new Date().toISOString().slice(0, 10)}-${commit}.json`)
+await writeFile(path, `${JSON.stringify({ machine, settings: { commands, size, keys, holdSeconds }, faults, windows }, null, 1)}\n`)
+process.stdout.write(`\nkept in ${path}\n${faults.length === 0 ? 'nothing rots' : faults.join('\n')}\n`)
+if (faults.length > 0) process.exitCode = 1
+
+function print({ way, done, perSecond, nodeCpuUs, postgresCpuUs, snapshotHeld, tables }: SoakWindow): void {
+  const mib = (name: string): string => ((tables[name]?.total ?? 0) / 2 ** 20).toFixed(0).padStart(5)
+  process.stdout.write(
+    `${String(done).padStart(8)} ${way.padEnd(6)} ${perSecond.toFixed(0).padStart(7)}/s  ${nodeCpuUs.toFixed(1)} + ${postgresCpuUs.toFixed(1)} µs` +
+      `  MiB: log${mib('_command')} entity${mib('_entity')} outcome${mib('_outcome')} event${mib('_event')}${snapshotHeld ? '  snapshot held' : ''}\n`,
+  )
+}
