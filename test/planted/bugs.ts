@@ -74,8 +74,8 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'a duplicate outcome is skipped instead of refused',
     file: commit,
-    find: 't(id, kind, body, version, partition, event_seq) returning 1`,',
-    replace: 't(id, kind, body, version, partition, event_seq) on conflict do nothing returning 1`,',
+    find: 'unnest($11::bigint[]) as event_seq) t`,',
+    replace: 'unnest($11::bigint[]) as event_seq) t on conflict do nothing`,',
     test: engine,
     claim: 'a command that was carried twice takes effect once',
   },

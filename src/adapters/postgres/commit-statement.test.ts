@@ -66,7 +66,7 @@ test.each([20, 20_000])(
       const nodes = await planOf(batch)
       expect(nodes.filter((node) => /Hash|Merge|Seq Scan|Sort/.test(node['Node Type'])).map((node) => node['Node Type'])).toEqual([])
       const join = nodes.find((node) => node['Node Type'] === 'Nested Loop')
-      expect(join?.Plans?.[0]).toMatchObject({ 'Node Type': 'Function Scan' })
+      expect(join?.Plans?.[0]).toMatchObject({ 'Node Type': expect.stringMatching('Function Scan|Subquery Scan') })
       expect(join?.Plans?.[1]).toMatchObject({ 'Node Type': expect.stringContaining('Index'), 'Relation Name': '_entity' })
     }
   },

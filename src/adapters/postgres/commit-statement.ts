@@ -8,6 +8,8 @@
 //            part (locked) locks both in one order: a plain lock of the ones after the others could meet another owner's the other way round.
 //  outcome   no ON CONFLICT: a duplicate command must abort the batch, not skip its outcome and apply its change again.
 //  consumed  the log rows, counted: a row somebody else consumed aborts the batch.
+// The two large parts, written and outcome, take their arrays apart in a select list, where they are walked side by side; in FROM each
+// array would first be copied into a store of its own. A part that is not counted returns nothing, which would be stored as well.
 // Counting happens inside the statement and raises there. Rows are written in key order (the arrays are sorted and joined by nested
 // loops from them, see `SESSION_SETTINGS`), so that two statements cannot lock each other out.
 import { byKey, type EffectBatch, type EntityRead, type EntityWrite } from '../../ports/effect-store.ts'
@@ -73,7 +75,8 @@ const parts: readonly Part[] = [
     name: 'written',
     count: ({ updates }) => updates.length,
     sql: `update twofold._entity e set version = t.version, shape = ($2::int[])[t.kind], state = t.state
-      from unnest($3::int[], $4::text[], $5::bigint[], $6::bigint[], string_to_array($7, E'\\x1e', '')) t(kind, key, was, version, state)
+      from (select unnest($3::int[]) as kind, unnest($4::text[]) as key, unnest($5::bigint[]) as was, unnest($6::bigint[]) as version,
+        unnest(string_to_array($7, E'\\x1e', '')) as state) t
       where e.service = ($1::text[])[t.kind] and e.key = t.key and e.version = t.was returning 1`,
     arrays: ({ updates: rows }) => {
       const { distinct, kinds } = kindsOf(rows, (a, b) => a.service === b.service && a.shape === b.shape)
@@ -93,7 +96,7 @@ const parts: readonly Part[] = [
     name: 'inserted',
     count: ({ inserts }) => inserts.length,
     sql: `insert into twofold._entity (service, key, version, shape, state)
-      select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], string_to_array($5, E'\\x1e', '')) returning 1`,
+      select * from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], string_to_array($5, E'\\x1e', ''))`,
     arrays: ({ inserts }) => [
       textArray(inserts.map((row) => row.service)),
       textArray(inserts.map((row) => row.key)),
@@ -125,8 +128,8 @@ const parts: readonly Part[] = [
     sql: `insert into twofold._outcome (id, service, command, status, code, finished_at, body, version, partition, event_seq)
       select t.id, ($1::text[])[t.kind], ($2::text[])[t.kind], ($3::text[])[t.kind], ($4::text[])[t.kind], ($5::timestamptz[])[t.kind],
         t.body, t.version, t.partition, t.event_seq
-      from unnest($6::uuid[], $7::int[], string_to_array($8, E'\\x1e', ''), $9::bigint[], $10::int[], $11::bigint[])
-        t(id, kind, body, version, partition, event_seq) returning 1`,
+      from (select unnest($6::uuid[]) as id, unnest($7::int[]) as kind, unnest(string_to_array($8, E'\\x1e', '')) as body,
+        unnest($9::bigint[]) as version, unnest($10::int[]) as partition, unnest($11::bigint[]) as event_seq) t`,
     arrays: ({ outcomes }) => {
       const { distinct, kinds } = kindsOf(outcomes, sameEnd)
       return [
@@ -147,7 +150,7 @@ const parts: readonly Part[] = [
   {
     name: 'claim',
     count: (batch) => batch.claims.length,
-    sql: `insert into twofold._claim (hash, fingerprint, command_id) select * from unnest($1::text[], $2::text[], $3::uuid[]) returning 1`,
+    sql: `insert into twofold._claim (hash, fingerprint, command_id) select * from unnest($1::text[], $2::text[], $3::uuid[])`,
     arrays: ({ claims }) => [
       plainArray(claims.map((claim) => claim.hash)),
       plainArray(claims.map((claim) => claim.fingerprint)),
@@ -157,7 +160,7 @@ const parts: readonly Part[] = [
   {
     name: 'event',
     count: (batch) => batch.events.length,
-    sql: `insert into twofold._event (partition, seq, count, body) select * from unnest($1::int[], $2::bigint[], $3::int[], string_to_array($4, E'\\x1e')) returning 1`,
+    sql: `insert into twofold._event (partition, seq, count, body) select * from unnest($1::int[], $2::bigint[], $3::int[], string_to_array($4, E'\\x1e'))`,
     arrays: ({ events }) => [
       plainArray(events.map((event) => event.partition)),
       plainArray(events.map((event) => event.last)),
@@ -198,7 +201,7 @@ const parts: readonly Part[] = [
     sql: `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at, error)
       select partition, service, key, id, envelope, attempts, ${dueAt('delay_ms')}, error
       from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::int[], $7::int[], $8::text[])
-        with ordinality t(partition, service, key, id, envelope, attempts, delay_ms, error, at) order by at returning 1`,
+        with ordinality t(partition, service, key, id, envelope, attempts, delay_ms, error, at) order by at`,
     arrays: ({ parked }) => [
       plainArray(parked.map((row) => row.partition)),
       textArray(parked.map((row) => row.envelope.service)),
@@ -214,7 +217,7 @@ const parts: readonly Part[] = [
     name: 'dead',
     count: (batch) => batch.deadLetters.length,
     sql: `insert into twofold._dead_letter (kind, id, service, name, key, partition, message, attempts, error, stack)
-      select 'command', * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[], $8::text[], $9::text[]) returning 1`,
+      select 'command', * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[], $8::text[], $9::text[])`,
     arrays: ({ deadLetters }) => [
       plainArray(deadLetters.map((letter) => letter.envelope.id)),
       textArray(deadLetters.map((letter) => letter.envelope.service)),
