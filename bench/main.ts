@@ -1,17 +1,20 @@
 // `npm run bench`: measures Twofold and what it is compared with, one after the other on one PostgreSQL, and prints and keeps the figures.
 import { parseArgs } from 'node:util'
 import { relative } from 'node:path'
+import { peers } from './peers.ts'
 import { figuresOf, keepResults, machineOf, readResults, type Failure, type ResultFile } from './results.ts'
 import { benchServer } from './server.ts'
 import type { Result, Scenario, Setting } from './scenario.ts'
 import { scenarios } from './scenarios/all.ts'
 import { comparison, resultTable } from './table.ts'
 
-const HELP = `npm run bench -- [--only NAME …] [--seconds N] [--rounds N] [--url POSTGRES] [--compare FILE]
+const HELP = `npm run bench -- [--only NAME …] [--peers] [--seconds N] [--rounds N] [--url POSTGRES] [--compare FILE]
 npm run bench -- --show FILE [--compare FILE]
 
   --only     measures just this one; several: give it again
-             ${scenarios.map(({ name }) => name).join(', ')}
+             ${scenarios.map(({ name }) => name).join(', ')},
+             ${peers.map(({ name }) => name).join(', ')}
+  --peers    measures the peers too, each installed into bench/peers/NAME at the first use
   --seconds  how long each load is measured (default 5)
   --rounds   how often everything is measured; the medians count (default 3)
   --url      a PostgreSQL server to measure on (default: DATABASE_URL, or an embedded one)
@@ -22,6 +25,7 @@ npm run bench -- --show FILE [--compare FILE]
 const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
+    peers: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '5' },
     rounds: { type: 'string', default: '3' },
     url: { type: 'string' },
@@ -77,11 +81,12 @@ async function measureRounds(chosen: readonly Scenario[], setting: Setting): Pro
 }
 
 function chosenScenarios(): readonly Scenario[] {
+  const known = [...scenarios, ...peers]
   const { only } = values
-  if (only === undefined) return scenarios
-  const unknown = only.filter((name) => !scenarios.some((scenario) => scenario.name === name))
+  if (only === undefined) return values.peers ? known : scenarios
+  const unknown = only.filter((name) => !known.some((scenario) => scenario.name === name))
   if (unknown.length > 0) throw new Error(`no scenario is called ${unknown.join(' or ')}; --help lists them`)
-  return scenarios.filter(({ name }) => only.includes(name))
+  return known.filter(({ name }) => only.includes(name))
 }
 
 async function print(file: ResultFile): Promise<void> {
@@ -92,7 +97,8 @@ async function print(file: ResultFile): Promise<void> {
 }
 
 function whatNext(path: string): string {
-  return `Compare a later run with it: npm run bench -- --compare ${path}`
+  const withPeers = values.peers ? '' : ' With the peers: npm run bench -- --peers.'
+  return `Compare a later run with it: npm run bench -- --compare ${path}.${withPeers}`
 }
 
 function wholeNumber(name: 'seconds' | 'rounds'): number {

@@ -18,7 +18,7 @@ export function resultTable({ scenarios, failures }: Pick<ResultFile, 'scenarios
       .join(', '),
     one.lacks ?? '',
   ])
-  const failed = failures.map(({ name, reason }) => [name, 'failed', '', '', '', '', '', '', '', reason])
+  const failed = failures.map(({ name, reason }) => [name, 'failed', '', '', '', '', '', '', '', reason.split('\n')[0] ?? ''])
   const head = [
     'scenario',
     'per second',

@@ -8,6 +8,7 @@ import { encodeEvent } from '../../src/ports/event-log.ts'
 import type { EffectBatch } from '../../src/ports/effect-store.ts'
 import { accountName, verifyBank } from '../bank.ts'
 import { withCpu, type Cpu } from '../cpu.ts'
+import { idSource } from '../ids.ts'
 import { closedLoad, type Load } from '../load.ts'
 import { resultOf, withDatabase, type Scenario } from '../scenario.ts'
 
@@ -65,6 +66,7 @@ function batchesOf(partition: number, accounts: number): () => EffectBatch {
   const versions = new Uint32Array(accounts)
   const chosen = new Uint32Array(BATCH_SIZE)
   const none: never[] = []
+  const nextId = idSource()
   let events = 0
   return () => {
     const time = Date.now()
@@ -79,7 +81,7 @@ function batchesOf(partition: number, accounts: number): () => EffectBatch {
       const from = versions[account] ?? 0
       const version = (versions[account] = from + 1)
       const state = `{"cents":${version}}`
-      const id = nextId(time)
+      const id = nextId()
       writes.push({ service: 'bank', key, from, version, shape: 1, state })
       outcomes.push({
         id,
@@ -99,20 +101,4 @@ function batchesOf(partition: number, accounts: number): () => EffectBatch {
     const other = { reads: none, claims: none, consumed: none, unparked: none, retried: none, parked: none, deadLetters: none }
     return { fences: [{ partition, epoch: '0' }], writes, outcomes, events: [event], ...other }
   }
-}
-
-const COUNTERS = Array.from({ length: 4096 }, (_, at) => at.toString(16).padStart(3, '0'))
-
-let lastMs = 0
-let counter = 0
-
-/** A uuidv7 that is unique in this run: the time and a counter make it so, the rest is the same in all. */
-function nextId(ms: number): string {
-  counter += 1
-  if (ms > lastMs || counter === COUNTERS.length) {
-    lastMs = Math.max(ms, lastMs + 1)
-    counter = 0
-  }
-  const time = lastMs.toString(16).padStart(12, '0')
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${COUNTERS[counter]}-8000-000000000000`
 }

@@ -42,7 +42,9 @@ function filesIn(folder: string): string[] {
   try {
     const found = readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     const texts = found.filter((entry) => entry.isFile() && /(?:\.(?:ts|sql|md|json|sh|yaml)|^run)$/.test(entry.name))
-    return texts.map((entry) => join(entry.parentPath.slice(root.length + 1), entry.name))
+    const paths = texts.map((entry) => join(entry.parentPath.slice(root.length + 1), entry.name))
+    // The peers of the benchmark have packages of their own, where they were measured.
+    return paths.filter((path) => !path.includes('/node_modules/'))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw error

@@ -1,0 +1,46 @@
+// A peer's process and the harness: a number is heard only from a peer whose result is right.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { askPeer } from '../../bench/peers.ts'
+import type { Measured } from '../../bench/peers/order.ts'
+import { testDatabase, type TestDatabase } from '../support/database.ts'
+
+let database: TestDatabase
+let scratch: string
+
+beforeEach(async () => {
+  database = await testDatabase()
+  scratch = await mkdtemp(join(tmpdir(), 'twofold-peer-test-'))
+})
+
+afterEach(async () => {
+  await database.drop()
+  await rm(scratch, { recursive: true })
+})
+
+test('a peer whose result is right is measured', { timeout: 60_000 }, async () => {
+  const measured = await ask(1)
+  expect(measured).toMatchObject({ verified: true, lacks: 'everything else', versions: { nothing: '1.0.0' } })
+  expect(measured.perSecond).toBeGreaterThan(0)
+  expect(measured.p50MsAlone).toBeGreaterThan(0)
+})
+
+test('a peer that does a repeated command again gets no number', { timeout: 60_000 }, async () => {
+  await expect(ask(2)).rejects.toThrow(/^ended while verifying, without an answer: Error: cents: \d+ instead of \d+; versions: /)
+})
+
+test('a peer that cannot start says why', { timeout: 60_000 }, async () => {
+  await expect(askPeer('peer-none', join(scratch, 'none'), order(1))).rejects.toThrow(
+    /^ended while starting, without an answer: spawn .* ENOENT$/,
+  )
+})
+
+function ask(concurrency: number): Promise<Measured> {
+  return askPeer('peer-test', join(import.meta.dirname, 'peer'), order(concurrency))
+}
+
+function order(concurrency: number): Parameters<typeof askPeer>[2] {
+  return { url: database.url, seconds: 1, callers: 8, concurrency, scratch }
+}
