@@ -72,7 +72,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     : []
   const services: Service[] = [
     ids,
-    new Housekeeping({ database, log, crash, now: () => ids.now() }),
+    new Housekeeping({ database, log, crash, now: () => ids.now(), retentionHours: retentionHours(app) }),
     signals,
     commandLog,
     members,
@@ -197,4 +197,8 @@ function projectionsByService(app: App): Map<string, string[]> {
     for (const contract of Object.values(from)) names.set(contract.name, [...(names.get(contract.name) ?? []), name])
   }
   return names
+}
+
+function retentionHours({ contracts }: App): Map<string, number> {
+  return new Map(contracts.map((contract) => [contract.name, contract.retentionHours]))
 }

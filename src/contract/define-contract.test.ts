@@ -144,3 +144,14 @@ test.each([
 ])('a retry of %j is refused', (retry, fault) => {
   expect(() => defineContract('wallets', { commands: { pay: command({ input: text, key: () => 'a', retry }) } })).toThrow(fault)
 })
+
+test.each([0, 23, 24.5, 8785, Number.NaN, Infinity])('outcomes are not kept for %d hours', (retentionHours) => {
+  expect(() => defineContract('things', { commands: {}, retentionHours })).toThrow(
+    `contract 'things': retentionHours is ${retentionHours}; it must be a whole number from 24 to 8784`,
+  )
+})
+
+test('outcomes are kept for a day, or as long as the contract says', () => {
+  expect(defineContract('things', { commands: {} }).retentionHours).toBe(24)
+  expect(defineContract('things', { commands: {}, retentionHours: 8784 }).retentionHours).toBe(8784)
+})

@@ -16,6 +16,8 @@ export interface ContractParts {
 /** A service's name with its commands, queries and events. */
 export interface Contract<Name extends string, Parts extends ContractParts> {
   readonly name: Name
+  /** How long the outcomes of its commands and their Idempotency-Keys are kept, in hours from when a command finished. */
+  readonly retentionHours: number
   readonly commands: Parts['commands']
   readonly queries: Parts['queries']
   readonly events: Parts['events']
@@ -47,10 +49,16 @@ export function defineContract<
     commands: Commands
     queries?: Queries & { [N in keyof Queries & keyof Commands]: `'${N & string}' is a command already` }
     events?: Events
+    /**
+     * How long a repeated request still gets its first answer, and an outcome can be asked for: in hours from when the command finished,
+     * 24 to 8784. Each outcome takes about 100 bytes of disk, and its reply, for so long. Default 24.
+     */
+    retentionHours?: number
   },
 ): Contract<Name, { commands: Commands; queries: Queries; events: Events }> {
   const contract = {
     name,
+    retentionHours: parts.retentionHours ?? RETENTION_HOURS_MIN,
     commands: named(name, parts.commands),
     queries: named(name, parts.queries ?? {}),
     events: named(name, parts.events ?? {}),
@@ -64,12 +72,20 @@ function named(service: string, group: Record<string, object>): Record<string, o
   return Object.fromEntries(Object.entries(group).map(([name, part]) => [name, { ...part, service, name }]))
 }
 
+const RETENTION_HOURS_MIN = 24
+
+/** A year, whichever it is. */
+const RETENTION_HOURS_MAX = 8784
+
 /** Also of rejection codes: in camelCase none can be taken for the code of an error. */
 const NAME = /^[a-z][A-Za-z0-9]{0,62}$/
 
 function faultsOf(contract: AnyContract): string[] {
   const faults: string[] = []
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(contract.name)) faults.push('a service is named by lower-case letters, digits and dashes, at most 63')
+  const { retentionHours: hours } = contract
+  if (!Number.isInteger(hours) || hours < RETENTION_HOURS_MIN || hours > RETENTION_HOURS_MAX)
+    faults.push(`retentionHours is ${hours}; it must be a whole number from ${RETENTION_HOURS_MIN} to ${RETENTION_HOURS_MAX}`)
   const callable = [...Object.values(contract.commands), ...Object.values(contract.queries)]
   const routes = new Map<string, string>()
   for (const part of [...callable, ...Object.values(contract.events)]) {

@@ -42,6 +42,7 @@ const shelves = defineContract('shelves', {
 })
 
 const boxes = defineContract('boxes', {
+  retentionHours: 720,
   commands: {
     fill: command({
       input: toStandardJsonSchema(v.object({ boxId: v.string(), weight: v.pipe(v.number(), v.integer()) })),
@@ -96,6 +97,7 @@ const returns = defineContract('returns', {
 
 interface Operation {
   readonly operationId: string
+  readonly 'x-twofold'?: object
   readonly parameters: readonly { readonly in: string; readonly name: string; readonly required: boolean; readonly schema: object }[]
   readonly requestBody?: { readonly required: boolean }
   readonly responses: Readonly<Record<string, { readonly description: string }>>
@@ -227,4 +229,18 @@ test('every way in which a command may be answered is listed', () => {
     '503',
   ])
   expect(Object.keys(document.paths['/shelves/{shelfId}']?.['delete']?.responses ?? {})).toContain('204')
+})
+
+test('how long a repeated request gets its first answer is published with the header that asks for it', () => {
+  const said = (operationId: string): unknown[] => {
+    const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
+    const operation = operations.find((each) => each.operationId === operationId)
+    const header = operation?.parameters.find(({ name }) => name === 'Idempotency-Key') as { description?: string } | undefined
+    return [header?.description, operation?.['x-twofold']]
+  }
+  expect(said('boxes.fill')).toEqual([
+    expect.stringContaining('for at least 720 hours from when the command finished'),
+    expect.objectContaining({ retentionHours: 720 }),
+  ])
+  expect(said('shelves.clear')).toEqual([expect.stringContaining('at least 24 hours'), expect.objectContaining({ retentionHours: 24 })])
 })

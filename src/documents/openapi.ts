@@ -26,7 +26,7 @@ export function openapiDocument({ title, version, contracts, prefix = '' }: Open
   paths.add({ method: 'GET', path: '/commands/:id', parameters: ['id'] }, () => commandStatus)
   for (const contract of contracts) {
     for (const command of Object.values(contract.commands))
-      paths.add(routeOf(command), (names) => commandOperation(command, names, schemas))
+      paths.add(routeOf(command), (names) => commandOperation(command, contract.retentionHours, names, schemas))
     for (const query of Object.values(contract.queries)) paths.add(routeOf(query), (names) => queryOperation(query, names, schemas))
   }
   const mountedAt = prefix.replace(/\/+$/, '')
@@ -40,18 +40,18 @@ export function openapiDocument({ title, version, contracts, prefix = '' }: Open
   }
 }
 
-function commandOperation(command: AnyCommand, names: readonly string[], schemas: SchemaCollection): object {
+function commandOperation(command: AnyCommand, retentionHours: number, names: readonly string[], schemas: SchemaCollection): object {
   const { service, name, respond } = command
   const split = splitInput(command)
   return {
     operationId: `${service}.${name}`,
     tags: [service],
-    'x-twofold': { service, command: name, respond },
+    'x-twofold': { service, command: name, respond, retentionHours },
     parameters: [
       ...pathParameters(split, names, schemas),
       header(
         'Idempotency-Key',
-        'Names this request: a repetition has no second effect and gets the first answer. A string of 1 to 255 characters, in quotes or bare.',
+        `Names this request: a repetition has no second effect and gets the first answer, for at least ${retentionHours} hours from when the command finished. A string of 1 to 255 characters, in quotes or bare.`,
         command.idempotency === 'required',
       ),
       header('If-Match', 'The ETag of the version to be changed, or `*` for any; otherwise 412 (RFC 9110).'),

@@ -106,9 +106,9 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'callers are answered before the commit',
     file: works,
-    find: '    await session.commit(planned.batch)\n    this.#committed(planned)',
+    find: '    await session.commit(planned.batch)\n    if (crash)',
     replace:
-      '    this.#committed(planned)\n    await new Promise((resolve) => setTimeout(resolve, 5))\n    await session.commit(planned.batch)',
+      '    this.#committed(planned)\n    await new Promise((resolve) => setTimeout(resolve, 5))\n    await session.commit(planned.batch)\n    if (crash)',
     test: faults,
     claim: 'nobody is answered before the commit',
   },

@@ -6,6 +6,7 @@ const plan = 'stateful/engine/plan-batch.ts'
 const claims = 'test/engine/claims.test.ts'
 const conditions = 'test/engine/conditions.test.ts'
 const runCommand = 'stateful/engine/run-command.ts'
+const housekeeping = 'src/adapters/postgres/housekeeping.test.ts'
 const runCommandTest = 'src/stateful/engine/run-command.test.ts'
 
 export const requestBugs: readonly PlantedBug[] = [
@@ -72,5 +73,37 @@ export const requestBugs: readonly PlantedBug[] = [
     replace: "JSON.stringify(['', caller,",
     test: 'src/stateless/gateway/replays.test.ts',
     claim: 'one key of two tenants is two keys',
+  },
+  {
+    name: 'outcomes of a service that keeps them longer go with those of the others',
+    file: 'adapters/postgres/outcome-tables.ts',
+    find: 'if (hours <= RETENTION_HOURS_MIN) continue',
+    replace: 'if (hours > 0) continue',
+    test: housekeeping,
+    claim: 'a service that keeps its outcomes longer keeps its own only',
+  },
+  {
+    name: 'outcomes are dropped by the age of their commands, however late these finished',
+    file: 'adapters/postgres/outcome-tables.ts',
+    find: '  return found.rowCount !== 0\n}\n',
+    replace: '  return found === undefined\n}\n',
+    test: housekeeping,
+    claim: 'a command that waited for days keeps its outcome',
+  },
+  {
+    name: 'the claim of a command that still waits in the log goes with its day',
+    file: 'adapters/postgres/housekeeping.ts',
+    find: '            and not exists (select 1 from twofold._command w where w.first_id <= l.command_id and w.last_id >= l.command_id))',
+    replace: ')',
+    test: housekeeping,
+    claim: 'an old claim goes, but never that of a command that still waits',
+  },
+  {
+    name: 'the claim of a parked command goes with its day',
+    file: 'adapters/postgres/housekeeping.ts',
+    find: '            and not exists (select 1 from twofold._parked p where p.id = l.command_id)\n',
+    replace: '',
+    test: housekeeping,
+    claim: 'an old claim goes, but never that of a command that still waits',
   },
 ]

@@ -21,11 +21,13 @@ afterEach(async () => {
   await own.drop()
 })
 
-const round = (now: number): Promise<void> => new Housekeeping({ database, log: quiet, now: () => now }).round()
-const outcomeAt = (ms: number): Promise<unknown> =>
+const round = (now: number, retention: readonly (readonly [string, number])[] = []): Promise<void> =>
+  new Housekeeping({ database, log: quiet, now: () => now, retentionHours: new Map(retention) }).round()
+const outcomeAt = (ms: number, service = 's', finishedAt = new Date()): Promise<unknown> =>
   database.query(
-    `insert into twofold._outcome (id, service, command, status, version, partition, event_seq) values ($1, 's', 'c', 'succeeded', 1, 0, 0)`,
-    [lowestIdAt(ms)],
+    `insert into twofold._outcome (id, service, command, status, version, partition, event_seq, finished_at)
+      values ($1, $2, 'c', 'succeeded', 1, 0, 0, $3)`,
+    [lowestIdAt(ms), service, finishedAt],
   )
 const hours = async (): Promise<number[]> => {
   const { rows } = await database.query<{ name: string }>(
@@ -72,6 +74,54 @@ test('a command that waited for days keeps its outcome and its claim for a day a
   await database.query(`update twofold._outcome set finished_at = clock_timestamp() - interval '30 hours'`)
   await round(Date.now())
   expect([await count('_outcome'), await count('_claim')]).toEqual([0, 0])
+})
+
+test('a service that keeps its outcomes longer keeps its own only, with their claims, and each until its time is over', async () => {
+  const hour = Math.floor(Date.now() / HOUR_MS) - 100
+  const services = ['day', 'week', 'month'] as const
+  const retention = [['week', 168] as const, ['month', 720] as const]
+  const claims = async (): Promise<string[]> => {
+    const { rows } = await database.query<{ service: string }>('select rtrim(hash, $1) as service from twofold._claim order by 1', ['.'])
+    return rows.map((row) => row.service)
+  }
+  const kept = async (): Promise<string[]> => {
+    const { rows } = await database.query<{ service: string }>('select service from twofold._outcome order by 1')
+    return rows.map((row) => row.service)
+  }
+  await round(hour * HOUR_MS)
+  for (const [at, service] of services.entries()) {
+    await outcomeAt(hour * HOUR_MS + at, service, new Date(hour * HOUR_MS))
+    await database.query(`insert into twofold._claim values (rpad($1, 64, '.'), rpad('', 64, '0'), $2, null, to_timestamp($3))`, [
+      service,
+      lowestIdAt(hour * HOUR_MS + at),
+      hour * 3600,
+    ])
+  }
+  await round((hour + 24) * HOUR_MS, retention)
+  expect([await kept(), await claims()]).toEqual([
+    ['day', 'month', 'week'],
+    ['day', 'month', 'week'],
+  ])
+  for (let again = 0; again < 2; again += 1) {
+    await round((hour + 100) * HOUR_MS, retention)
+    expect([await kept(), await claims()]).toEqual([
+      ['month', 'week'],
+      ['month', 'week'],
+    ])
+  }
+  await round((hour + 300) * HOUR_MS, retention)
+  expect([await kept(), await claims()]).toEqual([['month'], ['month']])
+  await round((hour + 800) * HOUR_MS, retention)
+  expect([await kept(), await claims(), await hours()]).toEqual([[], [], expect.not.arrayContaining([hour])])
+})
+
+test('what no table was made for is kept as long as its service says', async () => {
+  const hour = 500_000
+  for (const [at, service] of ['day', 'week'].entries()) await outcomeAt(hour * HOUR_MS + at, service, new Date(hour * HOUR_MS))
+  await round((hour + 100) * HOUR_MS, [['week', 168]])
+  expect((await database.query('select service from twofold._outcome_default')).rows).toEqual([{ service: 'week' }])
+  await round((hour + 200) * HOUR_MS, [['week', 168]])
+  expect(await count('_outcome_default')).toBe(0)
 })
 
 test('an old claim goes, but never that of a command that still waits', async () => {
