@@ -21,8 +21,8 @@ export const requestBugs: readonly PlantedBug[] = [
   {
     name: 'a claim that somebody else holds is passed over',
     file: commit,
-    find: 'select * from unnest($1::text[], $2::text[], $3::uuid[]) returning 1`,',
-    replace: 'select * from unnest($1::text[], $2::text[], $3::uuid[]) on conflict do nothing returning 1`,',
+    find: '(hash, fingerprint, command_id) select * from unnest($1::text[], $2::text[], $3::uuid[])`,',
+    replace: '(hash, fingerprint, command_id) select * from unnest($1::text[], $2::text[], $3::uuid[]) on conflict do nothing`,',
     test: claims,
     claim: 'one key for two entities with two owners has one effect',
   },
