@@ -23,19 +23,27 @@ export function keyFault(key: unknown): string | undefined {
 
 /** The slot of a key: FNV-1a (32 bit) over the UTF-8 bytes of `service\0key`, modulo `SLOT_COUNT`. */
 export function slotOf(service: string, key: string): number {
-  let hash = 0x811c9dc5
-  for (const text of [service, '\0', key]) {
-    for (let at = 0; at < text.length; at += 1) {
-      const unit = text.charCodeAt(at)
-      if (unit > 0x7f) return slotOfBytes(utf8.encode(`${service}\0${key}`))
-      hash = Math.imul(hash ^ unit, 0x01000193)
-    }
-  }
-  return (hash >>> 0) % SLOT_COUNT
+  const hash = hashedAscii(hashedAscii(hashedAscii(FNV_OFFSET, service), '\0'), key)
+  return ((hash ?? hashedBytes(utf8.encode(`${service}\0${key}`))) >>> 0) % SLOT_COUNT
 }
 
-function slotOfBytes(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
-  return (hash >>> 0) % SLOT_COUNT
+const FNV_OFFSET = 0x811c9dc5
+const FNV_PRIME = 0x01000193
+
+/** Undefined where the text has more than ASCII: its bytes are not its characters. */
+function hashedAscii(from: number | undefined, text: string): number | undefined {
+  if (from === undefined) return undefined
+  let hash = from
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at)
+    if (unit > 0x7f) return undefined
+    hash = Math.imul(hash ^ unit, FNV_PRIME)
+  }
+  return hash
+}
+
+function hashedBytes(bytes: Uint8Array): number {
+  let hash = FNV_OFFSET
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, FNV_PRIME)
+  return hash
 }

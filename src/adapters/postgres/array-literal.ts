@@ -2,13 +2,9 @@
 
 /** A `text[]`; `undefined` becomes NULL. */
 export function textArray(values: readonly (string | undefined)[]): string {
-  let literal = '{'
-  for (let at = 0; at < values.length; at += 1) {
-    if (at > 0) literal += ','
-    const value = values[at]
-    literal += value === undefined ? 'NULL' : `"${escaped(value)}"`
-  }
-  return `${literal}}`
+  // As a rule: keys and names, which are joined as they are, without a text of its own for each.
+  if (values.length > 0 && values.every(needsNoEscape)) return `{"${values.join('","')}"}`
+  return `{${values.map((value) => (value === undefined ? 'NULL' : `"${escaped(value)}"`)).join(',')}}`
 }
 
 /** An array of numbers or of texts that need no quotes, such as uuids. */
@@ -22,6 +18,10 @@ export function plainArray(values: readonly (number | string)[]): string {
  */
 export function jsonTexts(values: readonly (string | undefined)[]): string {
   return values.map((value) => value ?? '').join('\x1e')
+}
+
+function needsNoEscape(value: string | undefined): boolean {
+  return value !== undefined && !value.includes('"') && !value.includes('\\')
 }
 
 function escaped(value: string): string {

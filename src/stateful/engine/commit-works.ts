@@ -12,7 +12,7 @@ import { afterCommit, beforeCommit } from './commit-points.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
-import { planBatch, UnreadableState, type PlannedBatch } from './plan-batch.ts'
+import { planBatch, UnreadableState, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { settle, type Work } from './work.ts'
 
@@ -163,23 +163,14 @@ export class Committer {
     this.#committed(planned)
   }
 
-  /** Every cell of a piece: those at hand, and the rest from the database. */
-  async #loaded(session: EffectSession, piece: Piece): Promise<LoadedCells> {
-    const cells: LoadedCells = new ByKey()
-    const missing: Work[] = []
-    for (const work of piece.works) {
-      const { service, keys } = work.envelope
-      for (const key of keys) {
-        if (cells.get(service, key) !== undefined) continue
-        const cell = this.#cells.get(service, key)
-        if (cell !== undefined) cells.set(service, key, cell)
-        else if (missing.at(-1) !== work) missing.push(work)
-      }
-    }
-    if (missing.length === 0) return cells
-    const keys = keysOf(missing).filter(({ service, key }) => this.#options.entities.has(service) && cells.get(service, key) === undefined)
-    this.#addLoaded(cells, keys, await session.load(keys))
-    return cells
+  /** The cells of every command of a piece: those at hand, and the rest from the database. */
+  async #loaded(session: EffectSession, { works }: Piece): Promise<readonly LoadedCells[]> {
+    const loaded = works.map(({ envelope: { service, keys } }) => keys.map((key) => this.#cells.get(service, key)))
+    const missing = works.filter((_, at) => loaded[at]?.includes(undefined))
+    if (missing.length === 0) return loaded
+    const keys = keysOf(missing).filter(({ service, key }) => this.#options.entities.has(service) && !this.#cells.get(service, key))
+    const read = this.#readCells(keys, await session.load(keys))
+    return works.map(({ envelope: { service, keys: all } }, at) => all.map((key, place) => loaded[at]?.[place] ?? read.get(service, key)))
   }
 
   async #commitCross(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
@@ -187,8 +178,8 @@ export class Committer {
     const partitions = new Set(piece.works.map((work) => work.partition))
     const fences = [...partitions].map((partition) => ({ partition, epoch: this.#options.held.epochOf(partition) }))
     const planned = await session.locked(keys, fences, async (locked) => {
-      const cells: LoadedCells = new ByKey()
-      this.#addLoaded(cells, keys, await locked.load(keys))
+      const read = this.#readCells(keys, await locked.load(keys))
+      const cells = piece.works.map(({ envelope }) => envelope.keys.map((key) => read.get(envelope.service, key)))
       const plan = this.#planned(piece, cells, refused)
       await locked.commit(plan.batch)
       return plan
@@ -198,29 +189,34 @@ export class Committer {
     this.#evict(piece.works)
   }
 
-  #addLoaded(cells: LoadedCells, keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): void {
+  #readCells(
+    keys: readonly { service: string; key: string }[],
+    loaded: readonly LoadedEntity[],
+  ): Pick<ByKey<Cell | UnreadableState>, 'get'> {
+    const cells = new ByKey<Cell | UnreadableState>()
     const found = new ByKey<LoadedEntity>()
     for (const row of loaded) found.set(row.service, row.key, row)
     for (const { service, key } of keys) {
       const entity = this.#options.entities.get(service)
       if (entity) cells.set(service, key, readCell(entity, key, found.get(service, key)))
     }
+    return cells
   }
 
   /** Plans a plain piece on top of the batch under way. From here on its cells are as they will be once it is stored. */
-  #plan(piece: Piece, cells: LoadedCells, refused: ReadonlyMap<string, Error>): PlannedBatch {
+  #plan(piece: Piece, cells: readonly LoadedCells[], refused: ReadonlyMap<string, Error>): PlannedBatch {
     const planned = this.#planned(piece, cells, refused)
     for (const cell of planned.cells) cell.stored = cell.version
     this.#cells.keep(planned.cells)
     return planned
   }
 
-  #planned(piece: Piece, cells: LoadedCells, refused: ReadonlyMap<string, Error>): PlannedBatch {
+  #planned(piece: Piece, cells: readonly LoadedCells[], refused: ReadonlyMap<string, Error>): PlannedBatch {
     const { runners, held, parking, now } = this.#options
     const ahead = this.#ahead
     return planBatch(piece.works, {
       runners,
-      cell: (service, key) => cells.get(service, key) as Cell | UnreadableState,
+      cells,
       parkedKey: (service, key) => parking.has(service, key) || (ahead !== undefined && ahead.parkedKeys.has(cellKey(service, key))),
       fenceOf: (service, key) => this.#heldPartition(service, key),
       epochOf: (partition) => held.epochOf(partition),
@@ -314,8 +310,8 @@ export class Committer {
 
   #isCross(work: Work): boolean {
     const { service, keys } = work.envelope
-    const shared = this.#sharedUntil.size > 0 && keys.some((key) => this.#isShared(cellKey(service, key)))
-    return shared || keys.slice(1).some((key) => this.#heldPartition(service, key) === undefined)
+    if (this.#sharedUntil.size > 0 && keys.some((key) => this.#isShared(cellKey(service, key)))) return true
+    return keys.length > 1 && keys.some((key, at) => at > 0 && this.#heldPartition(service, key) === undefined)
   }
 
   #isShared(id: string): boolean {
@@ -362,8 +358,6 @@ export class Committer {
     for (const piece of pieces) for (const work of piece.works) settle(work, { status: 'deferred' })
   }
 }
-
-type LoadedCells = ByKey<Cell | UnreadableState>
 
 function readCell(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined): Cell | UnreadableState {
   try {

@@ -33,11 +33,14 @@ export class UnreadableState {
   }
 }
 
+/** The cells of one command, in the order of its keys; undefined for a service that this program does not know. */
+export type LoadedCells = readonly (Cell | UnreadableState | undefined)[]
+
 /** What a batch is planned with. */
 export interface PlanOptions {
   readonly runners: ReadonlyMap<string, CommandRunner>
-  /** Every cell of every command, loaded; or why it could not be made of what is stored. */
-  readonly cell: (service: string, key: string) => Cell | UnreadableState
+  /** The cells of every command, loaded; or why one could not be made of what is stored. */
+  readonly cells: readonly LoadedCells[]
   /** Whether a key waits behind a failing head. */
   readonly parkedKey: (service: string, key: string) => boolean
   /** The partition of a key that this instance owns, to be fenced; undefined for a key of another owner. */
@@ -75,7 +78,7 @@ export interface PlannedBatch {
 /** Plans a batch; see `BatchPlan` for what happens to each command. */
 export function planBatch(works: readonly Work[], options: PlanOptions): PlannedBatch {
   const plan = new BatchPlan(options)
-  for (const work of works) plan.add(work)
+  for (const [at, work] of works.entries()) plan.add(work, options.cells[at] ?? [])
   return plan.finish()
 }
 
@@ -101,7 +104,7 @@ class BatchPlan {
   }
 
   /** Runs one command, or parks it behind its key's head, or drops it because this very batch has answered it already. */
-  add(work: Work): void {
+  add(work: Work, loaded: LoadedCells): void {
     const { envelope, origin } = work
     this.#partitions.add(work.partition)
     const known = this.#outcomes.get(envelope.id)
@@ -117,12 +120,9 @@ class BatchPlan {
     if (refusal !== undefined) return this.#failed(work, refusal)
     if (work.begun !== undefined && work.begun > BEGUN_MAX) return this.#die(work, endedProcess(), BEGUN_MAX)
     const runner = this.#options.runners.get(envelope.service)
-    const cells: Cell[] = []
-    for (const key of runner === undefined ? [] : envelope.keys) {
-      const cell = this.#options.cell(envelope.service, key)
-      if (cell instanceof UnreadableState) return this.#failed(work, cell.error)
-      cells.push(cell)
-    }
+    const unreadable = loaded.find((cell) => cell instanceof UnreadableState)
+    if (unreadable instanceof UnreadableState) return this.#failed(work, unreadable.error)
+    const cells = runner === undefined ? [] : (loaded as readonly Cell[])
     for (const cell of cells) this.#cells.add(cell)
     for (let at = 1; at < cells.length; at += 1) {
       const partition = this.#options.fenceOf(envelope.service, envelope.keys[at] ?? '')
@@ -148,10 +148,10 @@ class BatchPlan {
     const writes: EntityWrite[] = []
     const reads: EntityRead[] = []
     for (const cell of this.#cells) {
-      const at = { service: cell.entity.service, key: cell.key }
-      const shape = newestShape(cell.entity)
-      if (cell.version === cell.stored) reads.push({ ...at, version: cell.stored })
-      else writes.push({ ...at, from: cell.stored, version: cell.version, shape, state: cell.exists ? cell.text : undefined })
+      const { entity, key, stored, version } = cell
+      const { service } = entity
+      if (version === stored) reads.push({ service, key, version })
+      else writes.push({ service, key, from: stored, version, shape: newestShape(entity), state: cell.exists ? cell.text : undefined })
     }
     const { epochOf, consumed } = this.#options
     const batch: EffectBatch = {
@@ -210,27 +210,22 @@ class BatchPlan {
   }
 
   #finish(work: Work, ran: Exclude<Ran, { status: 'failed' }>, version: number): void {
-    const rejected = ran.status === 'rejected'
-    this.#store(work, {
-      status: ran.status,
-      code: rejected ? ran.code : undefined,
-      body: rejected ? ran.data : ran.reply,
-      version,
-    })
+    if (ran.status === 'rejected') this.#store(work, 'rejected', ran.code, ran.data, version)
+    else this.#store(work, 'succeeded', undefined, ran.reply, version)
   }
 
-  #store(work: Work, ended: Pick<StoredOutcome, 'status' | 'code' | 'body' | 'version'>, afterDeath: AfterDeath = 'continue'): void {
+  #store(
+    work: Work,
+    status: StoredOutcome['status'],
+    code: string | undefined,
+    body: string | undefined,
+    version: number,
+    afterDeath: AfterDeath = 'continue',
+  ): void {
     const { envelope, partition, origin } = work
     const eventSeq = this.#events.get(partition)?.last ?? this.#options.lastEvent(partition)
-    const outcome = {
-      id: envelope.id,
-      service: envelope.service,
-      command: envelope.command,
-      ...ended,
-      partition,
-      eventSeq,
-      finishedAt: this.#now,
-    }
+    const { id, service, command } = envelope
+    const outcome = { id, service, command, status, code, body, version, partition, eventSeq, finishedAt: this.#now }
     this.#outcomes.set(envelope.id, outcome)
     if (origin.from === 'parked' && afterDeath === 'continue') this.#unparked.push(origin.seq)
     this.#answers.push({ work, result: { status: 'finished', outcome } })
@@ -257,7 +252,7 @@ class BatchPlan {
     const { afterDeath } = this.#commandOf(envelope)
     // A dead head that stays in its place holds its key, as one that is tried again does.
     if (afterDeath === 'park') this.#park(work, attempts, Infinity, message)
-    this.#store(work, { status: 'dead', code: 'HANDLER_FAILED', body: JSON.stringify({ message, attempts }), version: 0 }, afterDeath)
+    this.#store(work, 'dead', 'HANDLER_FAILED', JSON.stringify({ message, attempts }), 0, afterDeath)
   }
 
   #commandOf({ service, command }: Envelope): Pick<AnyCommand, 'retry' | 'afterDeath'> {

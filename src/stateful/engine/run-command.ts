@@ -27,8 +27,8 @@ export type Ran =
 /** What a handler does during its run. There is one at a time: handlers are synchronous. */
 interface Run {
   readonly cells: readonly Cell[]
-  readonly events: Emitted[]
   // Made when a handler asks for them: most never do.
+  events: Emitted[] | undefined
   replaced: Map<Cell, unknown> | undefined
   removed: Set<Cell> | undefined
 }
@@ -37,9 +37,12 @@ interface Run {
 interface Ready {
   readonly command: AnyCommand
   readonly handler: AnyHandler
-  readonly reject: AnyContext['reject']
+  /** One for all runs, filled anew for each: nobody has it between two runs, because handlers are synchronous. */
+  readonly context: { -readonly [Field in keyof AnyContext]: AnyContext[Field] }
   single: boolean | undefined
 }
+
+const NO_EVENTS: readonly Emitted[] = []
 
 /** The commands of one stateful side, ready to run. `emit`, `reject` and the rest are made once and not per command. */
 export class CommandRunner {
@@ -52,12 +55,17 @@ export class CommandRunner {
   constructor(side: AnyStateful, watch?: HandlerWatch) {
     this.#side = side
     this.#watch = watch
-    this.#emit = mapEach(side.contract.events, (event) => (data: unknown) => void this.#current('emit').events.push(emitted(event, data)))
+    this.#emit = mapEach(side.contract.events, (event) => (data: unknown) => {
+      const run = this.#current('emit')
+      const one = emitted(event, data)
+      if (run.events === undefined) run.events = [one]
+      else run.events.push(one)
+    })
     this.#commands = new Map(
       Object.values(side.contract.commands).map((command) => {
         const handler = side.handlers[command.name]
         if (handler === undefined) throw new TwofoldError('INVALID_APP', `command ${command.service}.${command.name} has no handler`)
-        return [command.name, { command, handler, reject: rejecters(command), single: undefined }]
+        return [command.name, { command, handler, context: this.#contextOf(command), single: undefined }]
       }),
     )
   }
@@ -72,7 +80,8 @@ export class CommandRunner {
     const known = this.#commands.get(name)
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
     const distinct = cells.length === 1 ? cells : [...new Set(cells)]
-    this.#run = { cells: distinct, events: [], replaced: undefined, removed: undefined }
+    const run: Run = { cells: distinct, events: undefined, replaced: undefined, removed: undefined }
+    this.#run = run
     this.#watch?.began(given.commandId)
     try {
       const parsed = checked(known.command.input, JSON.parse(input), `the input of ${this.#side.contract.name}.${name}`)
@@ -80,7 +89,11 @@ export class CommandRunner {
       known.single ??= typeof known.command.key(parsed, given) === 'string'
       // The same key twice is the same object, so that money moved to itself is not made.
       const states = known.single ? cells[0]?.state : cells.map((cell) => cell.state)
-      return this.#keep(known.command, known.handler(states, parsed, this.#context(known.reject, cells, given)), this.#run)
+      const { context } = known
+      context.key = cells[0]?.key ?? ''
+      context.commandId = given.commandId
+      context.now = given.now
+      return this.#keep(known.command, known.handler(states, parsed, context), run)
     } catch (error) {
       for (const cell of distinct) cell.undo()
       if (!(error instanceof RejectedByHandler)) return { status: 'failed', error }
@@ -102,16 +115,16 @@ export class CommandRunner {
     if (run.cells.length === 1 && first !== undefined && run.replaced === undefined && run.removed === undefined)
       first.keep(first.state, first.serialize(first.state))
     else keepAll(run)
-    return { status: 'succeeded', reply: text, events: run.events }
+    return { status: 'succeeded', reply: text, events: run.events ?? NO_EVENTS }
   }
 
-  #context(reject: AnyContext['reject'], cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): AnyContext {
+  #contextOf(command: AnyCommand): Ready['context'] {
     return {
-      key: cells[0]?.key ?? '',
-      commandId: given.commandId,
-      now: given.now,
+      key: '',
+      commandId: '',
+      now: new Date(0),
       emit: this.#emit,
-      reject,
+      reject: rejecters(command),
       replace: this.#replace,
       remove: this.#remove,
       exists: this.#exists,
