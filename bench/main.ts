@@ -6,7 +6,7 @@ import { figuresOf, keepResults, machineOf, readResults, type Failure, type Resu
 import { benchServer } from './server.ts'
 import type { Result, Scenario, Setting } from './scenario.ts'
 import { scenarios } from './scenarios/all.ts'
-import { comparison, resultTable } from './table.ts'
+import { comparison, peerTable, resultTable } from './table.ts'
 
 const HELP = `npm run bench -- [--only NAME …] [--peers] [--seconds N] [--rounds N] [--url POSTGRES] [--compare FILE]
 npm run bench -- --show FILE [--compare FILE]
@@ -91,6 +91,8 @@ function chosenScenarios(): readonly Scenario[] {
 
 async function print(file: ResultFile): Promise<void> {
   process.stdout.write(`\n${resultTable(file)}\n`)
+  const againstPeers = peerTable(file.scenarios)
+  if (againstPeers !== undefined) process.stdout.write(`\n${againstPeers}\n`)
   if (values.compare === undefined) return
   const before = await readResults(values.compare)
   process.stdout.write(`\nCompared with ${values.compare}:\n\n${comparison(file.scenarios, before.scenarios)}\n`)

@@ -1,8 +1,11 @@
 // The figures of a run for a person: Markdown, so that a table can be pasted as it is.
 import type { ResultFile, ScenarioFigures } from './results.ts'
 
-/** What ratios are shown against: what everybody writes by hand, and the ceiling. */
-const SHOWN = ['one-transaction-each', 'batch-sql-ceiling']
+/** What ratios are shown against: what everybody writes by hand, the ceiling, and HTTP with nothing behind it. */
+const SHOWN = ['one-transaction-each', 'batch-sql-ceiling', 'fastify-bare']
+
+/** What is set against the peers: the effect of a command, by each of its ways in. */
+const AGAINST_PEERS = ['engine-direct', 'engine-log', 'http-accept', 'http-sync-128']
 
 export function resultTable({ scenarios, failures }: Pick<ResultFile, 'scenarios' | 'failures'>): string {
   const rows = scenarios.map((one) => [
@@ -18,7 +21,17 @@ export function resultTable({ scenarios, failures }: Pick<ResultFile, 'scenarios
       .join(', '),
     one.lacks ?? '',
   ])
-  const failed = failures.map(({ name, reason }) => [name, 'failed', '', '', '', '', '', '', '', reason.split('\n')[0] ?? ''])
+  const failed = failures.map(({ name, reason }) => [
+    name,
+    'failed',
+    '',
+    '',
+    '',
+    '',
+    ...SHOWN.map(() => ''),
+    '',
+    reason.split('\n')[0] ?? '',
+  ])
   const head = [
     'scenario',
     'per second',
@@ -31,6 +44,15 @@ export function resultTable({ scenarios, failures }: Pick<ResultFile, 'scenarios
     'without',
   ]
   return table(head, [...rows, ...failed], 6 + SHOWN.length)
+}
+
+/** How many times as fast as each peer, in the same run; undefined where none was measured. */
+export function peerTable(scenarios: readonly ScenarioFigures[]): string | undefined {
+  const ours = AGAINST_PEERS.flatMap((name) => scenarios.find((one) => one.name === name) ?? [])
+  const peers = scenarios.map(({ name }) => name).filter((name) => name.startsWith('peer-'))
+  if (peers.length === 0 || ours.length === 0) return undefined
+  const rows = peers.map((peer) => [peer, ...ours.map(({ ratioTo }) => ratio(ratioTo?.[peer]))])
+  return table(['times as fast as', ...ours.map(({ name }) => name)], rows, Infinity)
 }
 
 /** What has changed since `before`: above 1 is more a second, or a longer time. Scenarios that only one of them has are left out. */

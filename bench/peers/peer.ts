@@ -32,6 +32,12 @@ export interface Described {
   start(order: Order): Promise<Peer>
 }
 
+/** Before anything is measured: the code is compiled, the connections are open. */
+const WARM_UP_SECONDS = 3
+
+/** How long one caller is alone. */
+const ALONE_SECONDS = 1
+
 /** Commands that are sent a second time at the end: whoever deduplicates changes nothing. */
 const REPEATED = 200
 
@@ -64,8 +70,8 @@ async function measure(order: Order, described: Described): Promise<Measured> {
       return peer.credit(credit)
     }
     say({ progress: 'warming up' })
-    const before = await closedLoad(order.callers, 2, send)
-    const alone = await closedLoad(1, 1, send)
+    const before = await closedLoad(order.callers, WARM_UP_SECONDS, send)
+    const alone = await closedLoad(1, ALONE_SECONDS, send)
     say({ progress: 'measuring' })
     const { sent, ...load } = await withCpu(
       client,

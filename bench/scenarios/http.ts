@@ -29,7 +29,7 @@ export const fastifyBare: Scenario = {
         const job = { command: 'credits', connections: CONNECTIONS } as const
         await warmUp(bare, job)
         const load = await measuredLoad(bare, client, { ...job, seconds })
-        return [{ ...httpResult('fastify-bare', load), lacks: 'everything: it answers what it was sent' }]
+        return [{ ...httpResult('fastify-bare', load), baseline: true, lacks: 'everything: it answers what it was sent' }]
       }),
     ),
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { figuresOf, readResults } from '../../bench/results.ts'
-import { comparison, resultTable } from '../../bench/table.ts'
+import { comparison, peerTable, resultTable } from '../../bench/table.ts'
 
 const base = { name: 'one-transaction-each', baseline: true, verified: true } as const
 const engine = { name: 'engine-direct', verified: true } as const
@@ -33,6 +33,20 @@ test('the table has a row for each scenario and for each that failed, and no emp
     ['', 'one-transaction-each', '200', '3.00', '', '', '', ''],
     ['', 'engine-direct', '4,000', '', '20.0×', 'bytes 20', '', ''],
     ['', 'peer-x', 'failed', '', '', '', 'no Redis', ''],
+  ])
+})
+
+test('peers are set against what does the same work, where they were measured', () => {
+  expect(peerTable(scenarios)).toBeUndefined()
+  const withPeer = figuresOf([
+    { ...engine, perSecond: 5000 },
+    { ...base, name: 'peer-x', perSecond: 100 },
+  ])
+  const rows = peerTable(withPeer)?.split('\n') ?? []
+  expect(rows.map((row) => row.split('|').map((cell) => cell.trim()))).toEqual([
+    ['', 'times as fast as', 'engine-direct', ''],
+    expect.anything(),
+    ['', 'peer-x', '50.0×', ''],
   ])
 })
 

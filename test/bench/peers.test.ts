@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { askPeer } from '../../bench/peers.ts'
+import { askPeer } from '../../bench/ask-peer.ts'
 import type { Measured } from '../../bench/peers/order.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 

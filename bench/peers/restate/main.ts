@@ -52,7 +52,12 @@ await runPeer({
         await ask(`${ingressUrl}/restate/health`)
       },
     })
-    const service = createServer(endpoint().bind(account).http2Handler()).listen(0, '127.0.0.1')
+    const service = createServer(
+      endpoint()
+        .bind(account)
+        .setLogger(() => undefined)
+        .http2Handler(),
+    ).listen(0, '127.0.0.1')
     await once(service, 'listening')
     await ask(`${adminUrl}/deployments`, { uri: `http://127.0.0.1:${(service.address() as AddressInfo).port}` })
     const client = connect({ url: ingressUrl })
