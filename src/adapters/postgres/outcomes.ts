@@ -7,7 +7,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import { pause } from '../../runtime/backoff.ts'
 import { Wake } from '../../runtime/wake.ts'
 import { plainArray } from './array-literal.ts'
-import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
+import { ClaimLookups } from './claim-lookups.ts'
 import { lowestIdAt } from './command-ids.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
@@ -51,6 +51,7 @@ export const QUEUED = `select 1 from twofold._command
 
 export class PostgresOutcomes implements Outcomes {
   readonly #options: OutcomesOptions
+  readonly #claims: ClaimLookups
   readonly #waiters = new Map<string, Set<Waiter>>()
   // Two generations, the younger first: dropping the elder is cheaper than dropping one outcome for each that comes.
   #recent = new Map<string, StoredOutcome>()
@@ -60,6 +61,7 @@ export class PostgresOutcomes implements Outcomes {
 
   constructor(options: OutcomesOptions) {
     this.#options = options
+    this.#claims = new ClaimLookups(options.database)
   }
 
   /** The engine of this very process has committed these: whoever waits for one of them is told at once. */
@@ -111,9 +113,8 @@ export class PostgresOutcomes implements Outcomes {
     return rowCount === 1 ? { id: commandId, status: 'queued', attempts: 0 } : undefined
   }
 
-  async claim(hash: string): Promise<StoredClaim | undefined> {
-    const { rows } = await this.#options.database.query<ClaimRow>(`select ${CLAIM_COLUMNS} from twofold._claim where hash = $1`, [hash])
-    return rows[0] && storedClaim(rows[0])
+  claim(hash: string): Promise<StoredClaim | undefined> {
+    return this.#claims.find(hash)
   }
 
   async #lookOnce(commandId: string, signal: AbortSignal | undefined): Promise<StoredOutcome | undefined> {
