@@ -1,5 +1,5 @@
 // The connections of a server that nothing is being done for: a browser opens some in advance and never uses them.
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 
 export interface Connections {
@@ -9,18 +9,16 @@ export interface Connections {
 
 /** Watches a server's connections from now on. */
 export function watchConnections(server: Server): Connections {
-  const inHand = new Map<Socket, number>()
+  const unused = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
-    inHand.set(socket, 0)
-    socket.once('close', () => inHand.delete(socket))
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
   })
-  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-    inHand.set(socket, (inHand.get(socket) ?? 0) + 1)
-    response.once('close', () => inHand.has(socket) && inHand.set(socket, (inHand.get(socket) ?? 1) - 1))
-  })
+  server.on('request', ({ socket }: IncomingMessage) => unused.delete(socket))
   return {
     cutIdle() {
-      for (const [socket, requests] of inHand) if (requests === 0) socket.destroy()
+      server.closeIdleConnections()
+      for (const socket of unused) socket.destroy()
     },
   }
 }

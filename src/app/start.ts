@@ -77,6 +77,8 @@ function newServer(log: FastifyBaseLogger): FastifyInstance {
     ...gatewayServerOptions(),
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
+    // One logger for all requests: a child of it for each costs more than the few that ever log need; their lines name the request.
+    childLoggerFactory: (parent) => parent,
     forceCloseConnections: 'idle',
     requestTimeout: 30_000,
   })

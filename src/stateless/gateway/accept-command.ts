@@ -56,6 +56,7 @@ export function compileCommand(command: AnyCommand, side: AnyStateless | undefin
     hasCheck: runCheck !== undefined,
     envelope(input, id, { claim, condition }) {
       const envelope = { id, service, command: name, keys: keysOf(input, id), input: JSON.stringify(input) }
+      if (claim === undefined && condition === undefined) return envelope
       return { ...envelope, ...(claim && { claim }), ...(condition && { condition }) }
     },
     async check(input, { id, keys }, caller) {

@@ -14,7 +14,12 @@ export function jsonAnswer(body: string, headers: Readonly<Record<string, string
 }
 
 /** Sends an answer as it is. */
-export function send(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
+export function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  return reply.send(payloadOf(reply, answer))
+}
+
+/** Sets an answer's status and headers; what is returned is its payload, for a handler to return it or for `send`. */
+export function payloadOf(reply: FastifyReply, { status, headers, body }: Answer): string | undefined {
   reply.code(status).headers(headers)
-  return body === '' ? reply.send() : reply.send(body)
+  return body === '' ? undefined : body
 }

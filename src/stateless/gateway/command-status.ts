@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { TwofoldError } from '../../errors.ts'
 import type { Outcomes, StoredOutcome } from '../../ports/outcomes.ts'
 import { formatToken } from '../../ports/projections.ts'
-import { jsonAnswer, send, type Answer } from './answer.ts'
+import { jsonAnswer, type Answer } from './answer.ts'
 import type { Gateway } from './commands.ts'
 import { preferencesOf } from './prefer.ts'
 import { queryStringOf } from './query-string.ts'
@@ -11,7 +11,7 @@ import { queryStringOf } from './query-string.ts'
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** The handler of the status route. */
-export function commandStatusHandler(gateway: Gateway): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+export function commandStatusHandler(gateway: Gateway): (request: FastifyRequest, reply: FastifyReply) => Promise<Answer> {
   return async (request, reply) => {
     // A host that knows its callers says no by throwing here, as it does for commands and queries.
     await gateway.options.principal?.(request)
@@ -20,7 +20,7 @@ export function commandStatusHandler(gateway: Gateway): (request: FastifyRequest
     const answer = UUID.test(id) ? await statusOfCommand(gateway, id, waitMs, reply) : undefined
     if (!answer)
       throw new TwofoldError('UNKNOWN_COMMAND', `there is no command with the id '${id.slice(0, 100)}', or its outcome is no longer kept`)
-    return send(reply, answer)
+    return answer
   }
 }
 

@@ -9,7 +9,7 @@ import type { Appended, StoredClaim } from '../../ports/command-log.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Principal } from '../stateless.ts'
 import { queuedAnswer, type CommandEntry, type Terms } from './accept-command.ts'
-import { send, type Answer } from './answer.ts'
+import type { Answer } from './answer.ts'
 import { claimOf, idempotencyKeyOf } from './idempotency-key.ts'
 import { compileInput, type Input } from './input.ts'
 import type { GatewayLimits, GatewayOptions, GatewayPorts } from './options.ts'
@@ -33,7 +33,7 @@ export function commandHandler(
   gateway: Gateway,
   entry: CommandEntry,
   route: Route,
-): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+): (request: FastifyRequest, reply: FastifyReply) => Promise<Answer> {
   const { options } = gateway
   const readInput = compileInput(entry.command, route)
   return async (request, reply) => {
@@ -51,7 +51,7 @@ export function commandHandler(
     const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
     await options.crash?.reach('accept.validated')
     const run = new CommandRun(gateway, entry, input.value, reply, preferences)
-    return send(reply, await run.answer({ claim, condition }, principal))
+    return run.answer({ claim, condition }, principal)
   }
 }
 

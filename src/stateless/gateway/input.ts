@@ -48,11 +48,11 @@ function fieldsOf(body: unknown): Record<string, unknown> {
 }
 
 function put(sent: Record<string, unknown>, name: string, value: unknown, faults: Fault[]): void {
-  const path = `/${pointerSegment(name)}`
+  const fault = (message: string): number => faults.push({ path: `/${pointerSegment(name)}`, message })
   // Assigning it would change the object's prototype instead of adding a field.
-  if (name === '__proto__') faults.push({ path, message: 'unknown field' })
+  if (name === '__proto__') fault('unknown field')
   else if (!Object.hasOwn(sent, name)) sent[name] = value
   else if (canonicalJson(sent[name]) !== canonicalJson(value)) {
-    faults.push({ path, message: 'given more than once (path, query string, body) with different values' })
+    fault('given more than once (path, query string, body) with different values')
   }
 }

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { routeOf, type Route } from '../../contract/route.ts'
 import { TwofoldError } from '../../errors.ts'
 import { compileCommand } from './accept-command.ts'
-import { jsonAnswer, send } from './answer.ts'
+import { jsonAnswer, payloadOf, send, type Answer } from './answer.ts'
 import { commandStatusHandler } from './command-status.ts'
 import { commandHandler, type Gateway } from './commands.ts'
 import { parseJsonBodies } from './json-body.ts'
@@ -14,7 +14,11 @@ import { queryHandler } from './queries.ts'
 import { compileUnknownPaths } from './unknown-paths.ts'
 import { Waiting } from './waiting.ts'
 
-type Handler = (request: FastifyRequest, reply: FastifyReply) => FastifyReply | Promise<FastifyReply>
+/** Makes the answer to a request; `reply` is there to watch its connection and to log. */
+type Handler = (request: FastifyRequest, reply: FastifyReply) => Answer | Promise<Answer>
+
+/** A handler as Fastify takes it. It returns the payload: returning the reply, which is a thenable, would cost another two turns of the queue. */
+type RouteHandler = (request: FastifyRequest, reply: FastifyReply) => Promise<string | undefined>
 
 /**
  * Makes the plugin. `server.register(gatewayPlugin(options), { prefix: '/api' })` serves every command and query of the contracts,
@@ -30,7 +34,7 @@ export function gatewayPlugin(options: GatewayOptions): FastifyPluginAsync {
     endWaitsWithScope(scope, waiting, options.stopping)
     parseJsonBodies(scope, limits.bodyBytes)
     scope.setErrorHandler((thrown, request, reply) => {
-      const unexpected = (error: unknown): void => request.log.error({ err: error }, 'a request failed')
+      const unexpected = (error: unknown): void => request.log.error({ err: error, requestId: request.id }, 'a request failed')
       return send(reply, problemOfThrown(thrown, request.id, unexpected))
     })
     const routes: Route[] = []
@@ -68,11 +72,11 @@ function get(path: string): Route {
 
 function documentHandler(openapi: () => object): Handler {
   let text: string | undefined
-  return (_request, reply) => send(reply, jsonAnswer((text ??= JSON.stringify(openapi()))))
+  return () => jsonAnswer((text ??= JSON.stringify(openapi())))
 }
 
 /** Refuses what is over the bound at once: a request that waits for memory to free would make it worse. */
-function boundedTo(inFlightMax: number): (handler: Handler) => Handler {
+function boundedTo(inFlightMax: number): (handler: Handler) => RouteHandler {
   let inFlight = 0
   return (handler) => async (request, reply) => {
     if (inFlight >= inFlightMax) {
@@ -82,7 +86,7 @@ function boundedTo(inFlightMax: number): (handler: Handler) => Handler {
     }
     inFlight += 1
     try {
-      return await handler(request, reply)
+      return payloadOf(reply, await handler(request, reply))
     } finally {
       inFlight -= 1
     }

@@ -7,7 +7,7 @@ import { TwofoldError } from '../../errors.ts'
 import { parseToken, type ConsistencyToken } from '../../ports/projections.ts'
 import type { AnyStateless, Principal, QueryContext } from '../stateless.ts'
 import { declared } from './accept-command.ts'
-import { jsonAnswer, send, type Answer } from './answer.ts'
+import { jsonAnswer, type Answer } from './answer.ts'
 import type { Gateway } from './commands.ts'
 import { entityTag, noneMatchNames } from './entity-tag.ts'
 import { compileInput } from './input.ts'
@@ -19,7 +19,7 @@ export function queryHandler(
   query: AnyQuery,
   side: AnyStateless | undefined,
   route: Route,
-): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+): (request: FastifyRequest, reply: FastifyReply) => Promise<Answer> {
   const { service, name } = query
   const ask = side?.spec.queries?.[name]
   if (!ask) throw new TwofoldError('INVALID_APP', `query '${service}.${name}' is answered by no stateless side of '${service}'`)
@@ -32,9 +32,8 @@ export function queryHandler(
     const run = new QueryRun(gateway, service, token, reply)
     const output = await run.ask(() => ask(value, run.context(principal)))
     const { tag } = run
-    if (tag !== undefined && noneMatchNames(request.headers['if-none-match'], tag))
-      return send(reply, { status: 304, headers: { etag: tag }, body: '' })
-    return send(reply, answerOf(JSON.stringify(declared(query.output, output, what)), tag))
+    if (tag !== undefined && noneMatchNames(request.headers['if-none-match'], tag)) return { status: 304, headers: { etag: tag }, body: '' }
+    return answerOf(JSON.stringify(declared(query.output, output, what)), tag)
   }
 }
 

@@ -1,14 +1,16 @@
 // The query string, read strictly: Node's and Fastify's parsers turn broken escapes into other text without a word.
 import { TwofoldError } from '../../errors.ts'
 
+const NO_FIELDS: ReadonlyMap<string, string | string[]> = new Map()
+
 /**
  * The fields of a URL's query string in order; a field given several times is a list.
  * @throws TwofoldError BAD_REQUEST for a percent escape that is not UTF-8.
  */
-export function queryStringOf(url: string): Map<string, string | string[]> {
-  const fields = new Map<string, string | string[]>()
+export function queryStringOf(url: string): ReadonlyMap<string, string | string[]> {
   const start = url.indexOf('?')
-  if (start === -1) return fields
+  if (start === -1) return NO_FIELDS
+  const fields = new Map<string, string | string[]>()
   for (const pair of url.slice(start + 1).split('&')) {
     if (pair === '') continue
     const equals = pair.indexOf('=')

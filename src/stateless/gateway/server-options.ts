@@ -17,7 +17,7 @@ export function gatewayServerOptions(): Pick<FastifyServerOptions, 'routerOption
     frameworkErrors(error, request: FastifyRequest, reply: FastifyReply) {
       send(
         reply,
-        problemOfThrown(error, request.id, (thrown) => request.log.error({ err: thrown }, 'a request failed')),
+        problemOfThrown(error, request.id, (thrown) => request.log.error({ err: thrown, requestId: request.id }, 'a request failed')),
       )
     },
     clientErrorHandler: answerBrokenRequest,

@@ -1,5 +1,6 @@
 // Text that no database keeps as it is. It is refused where it comes in: once stored, it would stop every reader behind it.
-import { pointerSegment, type Fault } from '../../contract/schema.ts'
+import type { Fault } from '../../contract/schema.ts'
+import { nestFaults } from './nested-faults.ts'
 import { invalidInput } from './problem.ts'
 
 /** How deeply lists and objects of an input may be nested. Beyond it, whoever serializes the input later would run out of stack. */
@@ -10,17 +11,20 @@ const DEPTH_MAX = 100
  * field names included.
  * @throws TwofoldError INVALID_INPUT for an input that is nested too deeply.
  */
-export function addTextFaults(value: unknown, faults: Fault[], path = '', depth = 0): void {
+export function addTextFaults(value: unknown, faults: Fault[], depth = 0): void {
   if (typeof value === 'string') {
-    const fault = textFault(value)
-    if (fault !== undefined) faults.push({ path, message: fault })
+    const message = textFault(value)
+    if (message !== undefined) faults.push({ path: '', message })
   } else if (typeof value === 'object' && value !== null) {
     // Alone and at once: validators walk the input by recursion as well.
     if (depth === DEPTH_MAX) throw invalidInput([{ path: '', message: `must not be nested more than ${DEPTH_MAX} levels deep` }])
-    for (const [name, inner] of Object.entries(value)) {
+    for (const name of Object.keys(value)) {
       const fault = textFault(name)
-      if (fault !== undefined) faults.push({ path, message: `a field name ${fault}` })
-      else addTextFaults(inner, faults, `${path}/${pointerSegment(name)}`, depth + 1)
+      if (fault === undefined) {
+        const before = faults.length
+        addTextFaults((value as Record<string, unknown>)[name], faults, depth + 1)
+        if (faults.length > before) nestFaults(faults, before, name)
+      } else faults.push({ path: '', message: `a field name ${fault}` })
     }
   }
 }

@@ -1,6 +1,7 @@
 // Unknown fields are refused: validators silently drop them, so a misspelt optional field would be lost without a word.
 // The JSON Schema of the input is compiled once to closures; an absent `additionalProperties` means that there are none.
 import { pointerSegment, type Fault, type JsonSchema } from '../../contract/schema.ts'
+import { nestFaults } from './nested-faults.ts'
 import { shapesOf, type ListShape, type ObjectShape, type Shape } from '../../contract/schema-shapes.ts'
 
 /** Adds a fault for every field of `value` that the schema does not know. Pointers begin at `value`. */
@@ -77,14 +78,10 @@ class Compiler {
   }
 }
 
-/** Pointers are put together on the way out, from the faults alone: making them on the way in cost more than all the rest. */
 function inside(name: string | number, walk: UnknownFields, value: unknown, faults: Fault[]): void {
   const before = faults.length
   walk(value, faults)
-  for (let at = before; at < faults.length; at += 1) {
-    const { path = '', message = '' } = faults[at] ?? {}
-    faults[at] = { path: `/${typeof name === 'number' ? name : pointerSegment(name)}${path}`, message }
-  }
+  if (faults.length > before) nestFaults(faults, before, name)
 }
 
 /** Of several shapes the one that fits and knows most fields speaks; where none fits, the validator says what is wrong. */
