@@ -27,6 +27,9 @@ export const errorAdvice = {
   OUTCOME_TIMEOUT: 'backoff',
   NOT_CAUGHT_UP: 'backoff',
   OVERLOADED: 'backoff',
+  BACKLOG_FULL: 'backoff',
+  KEY_BACKLOG_FULL: 'backoff',
+  STORAGE_FULL: 'backoff',
   UNAVAILABLE: 'backoff',
   SHUTTING_DOWN: 'backoff',
   UNREACHABLE: 'backoff',
@@ -34,6 +37,7 @@ export const errorAdvice = {
   // Inside the stateful side.
   INVALID_KEY: 'never',
   HANDLER_FAILED: 'operator',
+  EXPIRED: 'operator',
   HANDLER_MISUSED: 'never',
   STATE_TOO_NEW: 'operator',
   FENCED: 'backoff',

@@ -1,14 +1,17 @@
 // Everything of one process that is not HTTP: connections, membership, engine, subscribers, in the order in which they start.
 import { randomUUID } from 'node:crypto'
+import { PostgresBacklog } from '../adapters/postgres/backlog.ts'
 import { PostgresCommandIds } from '../adapters/postgres/command-ids.ts'
 import { PostgresCommandLog } from '../adapters/postgres/command-log.ts'
 import { PostgresDatabase } from '../adapters/postgres/database.ts'
 import { PostgresEffectStore } from '../adapters/postgres/effect-store.ts'
 import { PostgresEntities } from '../adapters/postgres/entities.ts'
 import { PostgresEventLog } from '../adapters/postgres/event-log.ts'
+import { FreeSpace } from '../adapters/postgres/free-space.ts'
 import { Housekeeping } from '../adapters/postgres/housekeeping.ts'
 import { PostgresInstances } from '../adapters/postgres/instances.ts'
 import { migrate } from '../adapters/postgres/migrate.ts'
+import { HOUR_MS, RETENTION_HOURS_MIN } from '../adapters/postgres/outcome-tables.ts'
 import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
@@ -65,7 +68,10 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     },
   })
   const members = membersOf({ app, options, log, crash, store, slots, instances, instanceId, signals, now: () => ids.now() })
-  const commandLog = new PostgresCommandLog({ url, slots, signals, crash })
+  // Only the disk of the embedded server can be seen from here.
+  const freeSpace = new FreeSpace(options.url === undefined ? options.dataDir : undefined)
+  const backlog = new PostgresBacklog({ database, instanceId, limits: options.backlog, freeSpace, log })
+  const commandLog = new PostgresCommandLog({ url, slots, signals, backlog, crash })
   const runtime = { log: events, logger: log, crash }
   const subscribers = options.roles.includes('subscribers')
     ? [...app.projections.map((each) => runProjection(each, runtime)), ...app.reactors.map((each) => runReactor(each, runtime))]
@@ -76,6 +82,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     signals,
     commandLog,
     members,
+    backlog,
     ...subscribers,
   ]
   const closeAll = async (): Promise<void> => void (await Promise.all([database.close(), lease.close()]))
@@ -94,6 +101,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
       entities: new PostgresEntities(database),
       database,
       ids,
+      admission: backlog,
       progress: new PostgresProjectionProgress({ database, signals, projections: projectionsByService(app) }),
     },
     async stop() {
@@ -140,6 +148,7 @@ function membersOf({ app, options, log, crash, store, slots, instances, instance
     crash,
     now,
     handlerMs: options.handlerMs,
+    carriedMsMax: carriedMsMaxOf(app),
     mayWrite: () => membership.mayWrite(),
     fenced: (partitions) => {
       ownership.fenced(partitions)
@@ -201,4 +210,10 @@ function projectionsByService(app: App): Map<string, string[]> {
 
 function retentionHours({ contracts }: App): Map<string, number> {
   return new Map(contracts.map((contract) => [contract.name, contract.retentionHours]))
+}
+
+/** Outcomes tell whether a command has run. An hour before they may be gone, one that is still in the log is not run any more. */
+function carriedMsMaxOf(app: App): (service: string) => number {
+  const hours = retentionHours(app)
+  return (service) => ((hours.get(service) ?? RETENTION_HOURS_MIN) - 1) * HOUR_MS
 }

@@ -1,4 +1,5 @@
 // What `start` can be told, resolved once: every fault is reported together with what was given and what is allowed.
+import type { BacklogLimits } from '../adapters/postgres/backlog.ts'
 import { TwofoldError } from '../errors.ts'
 import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
 
@@ -15,6 +16,7 @@ const LOG_LEVELS: readonly LogLevel[] = ['fatal', 'error', 'warn', 'info', 'debu
 const LEASE_MS_MIN = 500
 const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
+const HOUR_MS = 3_600_000
 
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
 export interface StartOptions {
@@ -43,6 +45,17 @@ export interface StartOptions {
   readonly handlerMs?: number | false | undefined
   /** Into how many partitions a new database is divided; fixed from then on. Default 64. */
   readonly partitionCount?: number | undefined
+  /** How many commands of the app may wait to be run; beyond it new ones are answered 429. Default 5,000,000. */
+  readonly waitingCommandsMax?: number | undefined
+  /** How large those that wait in the log may be together, in bytes; beyond it new ones are answered 429. Default 10 GiB. */
+  readonly waitingBytesMax?: number | undefined
+  /**
+   * How long the oldest command of a partition may have waited, in milliseconds; beyond it that partition's new ones are answered 429.
+   * Default 43,200,000 (12 hours): a command that waited 23 hours is not run any more. `false`: however long.
+   */
+  readonly waitingMsMax?: number | false | undefined
+  /** How many commands may wait behind one key whose head keeps failing; beyond it this key's new ones are answered 429. Default 10,000. */
+  readonly parkedPerKeyMax?: number | undefined
   /**
    * For tests: at which crash points this process is to be killed or disturbed, as `name:n:action` (the n-th time it is passed), several
    * separated by commas. Actions: `kill`, `stop` (SIGSTOP), `throw`, `drop` (the connection in use), `delay=<milliseconds>`. Default: none.
@@ -62,6 +75,7 @@ export interface ResolvedOptions {
   readonly leaseMs: number
   readonly handlerMs: number | false
   readonly partitionCount: number
+  readonly backlog: BacklogLimits
   readonly crash: readonly ArmedPoint[]
 }
 
@@ -78,6 +92,12 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     leaseMs: options.leaseMs ?? 10_000,
     handlerMs: options.handlerMs ?? Math.min(HANDLER_MS, Math.floor((options.leaseMs ?? 10_000) / 2)),
     partitionCount: options.partitionCount ?? 64,
+    backlog: {
+      waitingCommandsMax: options.waitingCommandsMax ?? 5_000_000,
+      waitingBytesMax: options.waitingBytesMax ?? 10 * 1024 ** 3,
+      waitingMsMax: options.waitingMsMax ?? 12 * HOUR_MS,
+      parkedPerKeyMax: options.parkedPerKeyMax ?? 10_000,
+    },
     crash: crash.armed,
   }
   const faults = [
@@ -88,6 +108,9 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
     ...(resolved.handlerMs === false ? [] : outside('handlerMs', resolved.handlerMs, 10, resolved.leaseMs)),
     ...outside('partitionCount', resolved.partitionCount, 1, 4096),
+    ...Object.entries(resolved.backlog).flatMap(([name, value]) =>
+      value === false ? [] : outside(name, value, 1, Number.MAX_SAFE_INTEGER),
+    ),
     ...crash.faults.map((fault) => `crash: ${fault}`),
   ]
   if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))

@@ -27,6 +27,8 @@ export interface StoredClaim {
 export interface LogEntry {
   readonly envelope: Envelope
   readonly answer?: StoredAnswer | undefined
+  /** It may have begun already, on a way whose end nobody has heard of: it is taken however much waits, so that its outcome can be told. */
+  readonly begun?: boolean | undefined
 }
 
 /** `appended`: durable. `claimed`: the key was used before, nothing was appended; `claim` tells by which command. */
@@ -37,7 +39,8 @@ export interface CommandLog {
   readonly features: CommandLogFeatures
   /**
    * Resolves once the command is durable.
-   * @throws TwofoldError UNAVAILABLE (the log cannot be reached; nothing is known to be stored), OVERLOADED (too much waits here).
+   * @throws TwofoldError UNAVAILABLE (the log cannot be reached; nothing is known to be stored), OVERLOADED (too much waits in this process),
+   * BACKLOG_FULL (too much waits in the log), STORAGE_FULL (the disk is full).
    */
   append(entry: LogEntry): Promise<Appended>
 }

@@ -11,6 +11,13 @@ export interface LogRow {
   readonly commands: readonly Envelope[]
 }
 
+/** What a take of the log answers. */
+export interface TakenLog {
+  readonly rows: readonly LogRow[]
+  /** Partitions that may hold more than that. */
+  readonly more: ReadonlySet<number>
+}
+
 /** A command held back because the head of its key keeps failing, or because it is that head. */
 export interface ParkedCommand {
   readonly seq: string
@@ -138,12 +145,8 @@ export interface Recovery {
 
 /** One lane's connections. At most one commit is in flight; `take` and `load` may be called meanwhile. */
 export interface EffectSession {
-  /** Unconsumed rows of these partitions in order, but for `inHand`; about `limit` commands. `more`: the limit cut the answer. */
-  take(
-    partitions: readonly number[],
-    limit: number,
-    inHand: readonly string[],
-  ): Promise<{ readonly rows: readonly LogRow[]; readonly more: boolean }>
+  /** Unconsumed rows of these partitions, each partition's in order, but for `inHand`; about `limit` commands, no partition before others. */
+  take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog>
   load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>
   /** Makes ready what `commit` will send of this batch: whoever calls it while another commit is under way saves that time later. */
   encode(batch: EffectBatch): void

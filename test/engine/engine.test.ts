@@ -113,7 +113,7 @@ test('a direct command never overtakes what the log holds for its key', async ()
           looks += 1
           if (looks > 1) return real.take(...given)
           await new Promise<void>((resolve) => (look = resolve))
-          return { rows: [], more: false }
+          return { rows: [], more: new Set() }
         },
       }),
   })

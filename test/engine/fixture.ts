@@ -116,6 +116,8 @@ export class EngineDatabase {
       mayWrite?: () => boolean
       retry?: Partial<CommandRetry>
       afterDeath?: AfterDeath
+      now?: () => number
+      carriedMsMax?: () => number
       session?: (real: EffectSession) => EffectSession
     } = {},
   ): Promise<Engine> {
@@ -125,7 +127,8 @@ export class EngineDatabase {
       store: { open: async () => (options.session ?? ((real) => real))(await store.open()) },
       slots: this.slots,
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
-      now: () => Date.now(),
+      now: options.now ?? ((): number => Date.now()),
+      carriedMsMax: options.carriedMsMax,
       handlerMs: false,
       mayWrite: options.mayWrite ?? (() => true),
       fenced: () => undefined,

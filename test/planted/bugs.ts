@@ -98,8 +98,8 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'direct commands run before the log',
     file: 'stateful/engine/lane.ts',
-    find: 'const works = [...parked.works, ...logged, ...(taken.more ? [] : mine)]',
-    replace: 'const works = [...(taken.more ? [] : mine), ...parked.works, ...logged]',
+    find: 'const works = [...parked.works, ...logged, ...direct]',
+    replace: 'const works = [...direct, ...parked.works, ...logged]',
     test: engine,
     claim: 'a direct command never overtakes what the log holds for its key',
   },

@@ -16,6 +16,8 @@ export interface CommandLogOptions {
   readonly url: string
   readonly slots: SlotMap
   readonly signals: { ring(channel: 'command'): void }
+  /** Refuses what would be too much for the whole app; left out: nothing is. */
+  readonly backlog?: { admitToLog(partition: number): void; appended(commands: number, bytes: number): void } | undefined
   readonly crash?: CrashPoints | undefined
 }
 
@@ -97,6 +99,8 @@ export class PostgresCommandLog implements CommandLog, Service {
       }
       const { service, keys } = entry.envelope
       const partition = partitionOf(this.#options.slots, service, keys[0] ?? '')
+      if (entry.begun !== true) this.#options.backlog?.admitToLog(partition)
+      this.#options.backlog?.appended(1, line.length)
       this.#waiting.push({ entry, partition, line, settle: resolve, fail: reject })
       this.#waitingCharacters += line.length
       this.#flushing ??= this.#flushAll()

@@ -9,15 +9,15 @@ import {
   type EffectSession,
   type EffectStore,
   type LoadedEntity,
-  type LogRow,
   type ParkedAt,
   type ParkedCommand,
   type Recovery,
+  type TakenLog,
 } from '../../ports/effect-store.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import { plainArray, textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
-import { LogFloor, type LogLook } from './log-floor.ts'
+import { LogReader } from './log-reader.ts'
 import { commitStatement, type CommitStatement } from './commit-statement.ts'
 import { connectionSettings } from './database.ts'
 import { sent } from './sent.ts'
@@ -39,35 +39,6 @@ export interface EffectStoreOptions {
 // the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
 // for real batches it would choose the nested loop anyway; these settings take the choice away.
 export const SESSION_SETTINGS = ['enable_hashjoin=off', 'enable_mergejoin=off', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
-
-// Only partitions with rows share the rows of a take, so that one busy partition gets them all and many get some each. Reading by
-// (partition, seq) keeps the cost apart from what waits in partitions of other owners: with 200,000 of their rows 0.2 ms instead of 42 ms
-// by seq alone; with 64 busy partitions 0.5 ms for 512 rows, where 256 of each would cost 8 ms.
-const ROWS_PER_TAKE = 512
-const ROWS_PER_PARTITION_MIN = 8
-
-// Each partition is read from its floor on, see `LogFloor`: what was consumed below it may be dead rows that a snapshot keeps in place.
-const TAKE = `with busy as materialized (
-    select p.partition, p.floor from unnest($1::int[], $4::bigint[]) p(partition, floor)
-      where exists (select 1 from twofold._command c where c.partition = p.partition and c.seq > p.floor and c.seq <> all ($3::bigint[]))),
-  share as materialized (select greatest(${ROWS_PER_PARTITION_MIN}, ${ROWS_PER_TAKE} / greatest(count(*), 1)) as rows from busy)
-select seq, partition, body, last, (select rows from share)::int as share from (
-    select r.*, sum(r.count) over (order by r.seq) - r.count as before, sum(r.count) over (order by r.seq) as last
-      from busy cross join lateral (
-        select seq, partition, body, count from twofold._command c
-          where c.partition = busy.partition and c.seq > busy.floor and c.seq <> all ($3::bigint[])
-          order by seq limit (select rows from share)) r
-  ) w where before < $2::int order by seq`
-
-// Who inserts into the log holds RowExclusiveLock on it until after its commit; readers, and whoever holds a snapshot, do not.
-const LOOK = `select (case when is_called then last_value else 0 end)::float8 as last, array(
-    select virtualtransaction from pg_locks where locktype = 'relation' and relation = 'twofold._command'::regclass
-      and database = (select oid from pg_database where datname = current_database()) and mode = 'RowExclusiveLock' and granted) as writers
-  from twofold._command_seq`
-
-/** How often the log is looked at to raise the floor, and how often a take sweeps from the bottom all the same. */
-const LOOK_EACH_MS = 200
-const SWEEP_EACH_MS = 10_000
 
 const LOAD = `select e.service, e.key, e.version, e.shape, e.state
   from unnest($1::text[], $2::text[]) t(service, key) join twofold._entity e on e.service = t.service and e.key = t.key`
@@ -127,47 +98,21 @@ class PostgresEffectSession implements EffectSession {
   readonly #connectLocking: () => Promise<pg.Client>
   readonly #onCommitted: EffectStoreOptions['onCommitted']
   readonly #crash: CrashPoints | undefined
-  readonly #floor = new LogFloor()
-  #lookedAt = -Infinity
-  #sweptAt = performance.now()
+  readonly #log: LogReader
   #lockingClient: pg.Client | undefined
   #encoded: { readonly batch: EffectBatch; readonly statement: CommitStatement } | undefined
 
   constructor(client: pg.Client, reader: pg.Client, connectLocking: () => Promise<pg.Client>, { onCommitted, crash }: EffectStoreOptions) {
     this.#client = client
     this.#reader = reader
+    this.#log = new LogReader((name, text, values) => run(reader, name, text, values))
     this.#connectLocking = connectLocking
     this.#onCommitted = onCommitted
     this.#crash = crash
   }
 
-  async take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<{ rows: readonly LogRow[]; more: boolean }> {
-    const looked = await this.#look()
-    const floors = plainArray(this.#sweeps() ? partitions.map(() => 0) : partitions.map((partition) => this.#floor.of(partition)))
-    const rows = await run<TakenRow>(this.#reader, 'twofold_take', TAKE, [plainArray(partitions), limit, plainArray(inHand), floors])
-    const commands = Number(rows.at(-1)?.last ?? 0)
-    const decoded = rows.map(({ seq, partition, body }): LogRow => ({ seq, partition, commands: body.split('\n').map(decodeEnvelope) }))
-    const share = [...Map.groupBy(rows, (row) => row.partition).values()].some((some) => some.length >= (some[0]?.share ?? 0))
-    const more = commands >= limit || share
-    if (looked) this.#floor.raise(partitions, { rows, cut: more, inHand })
-    return { rows: decoded, more }
-  }
-
-  /** True: the take that follows may raise the floor. */
-  async #look(): Promise<boolean> {
-    const now = performance.now()
-    if (now - this.#lookedAt < LOOK_EACH_MS) return false
-    this.#lookedAt = now
-    const [look] = await run<LogLook>(this.#reader, 'twofold_look', LOOK, [])
-    if (look !== undefined) this.#floor.look(look)
-    return true
-  }
-
-  #sweeps(): boolean {
-    const now = performance.now()
-    if (now - this.#sweptAt < SWEEP_EACH_MS) return false
-    this.#sweptAt = now
-    return true
+  take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog> {
+    return this.#log.take(partitions, limit, inHand)
   }
 
   load(keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
@@ -316,16 +261,6 @@ interface EntityRow {
   readonly version: string
   readonly shape: number
   readonly state: string | null
-}
-
-/** A log row as pg returns it; `share` is how many rows of one partition a take reads at most. */
-interface TakenRow {
-  readonly seq: string
-  readonly partition: number
-  readonly body: string
-  /** The count of commands up to and including this row. */
-  readonly last: string
-  readonly share: number
 }
 
 interface ParkedRow {

@@ -11,10 +11,9 @@ import { migrate } from './migrate.ts'
 
 test('a number is settled once all who might still insert up to it are gone', () => {
   const floor = new LogFloor()
-  const nothingWaits = { rows: [], cut: false, inHand: [] }
   const settledAfter = (last: number, writers: readonly string[]): number => {
     floor.look({ last, writers })
-    floor.raise([0], nothingWaits)
+    floor.raise([0], [], [])
     return floor.of(0)
   }
   expect(settledAfter(10, ['a'])).toBe(0)
@@ -24,16 +23,24 @@ test('a number is settled once all who might still insert up to it are gone', ()
   expect([settledAfter(30, ['d']), settledAfter(40, []), settledAfter(40, [])]).toEqual([10, 30, 30])
 })
 
-test('the floor stays below what waits, in an answer or in hand, and below what an answer was cut at', () => {
+test('the floor of a partition stays below what waits there, and below what is in hand', () => {
   const floor = new LogFloor()
   for (let look = 0; look < 4; look += 1) floor.look({ last: 100, writers: [] })
-  const raised = (rows: readonly [seq: number, partition: number][], cut: boolean, inHand: readonly number[]): number[] => {
-    floor.raise([0, 1, 2], { rows: rows.map(([seq, partition]) => ({ seq: String(seq), partition })), cut, inHand: inHand.map(String) })
+  const raised = (rows: readonly [seq: number, partition: number][], inHand: readonly number[]): number[] => {
+    floor.raise(
+      [0, 1, 2],
+      rows.map(([seq, partition]) => ({ seq: String(seq), partition })),
+      inHand.map(String),
+    )
     return [0, 1, 2].map((partition) => floor.of(partition))
   }
-  expect(raised([[30, 1]], true, [20])).toEqual([19, 19, 19])
-  expect(raised([[30, 1]], true, [])).toEqual([30, 29, 30])
-  expect(raised([[30, 1]], false, [])).toEqual([100, 29, 100])
+  const rows: [number, number][] = [
+    [30, 1],
+    [40, 1],
+    [50, 2],
+  ]
+  expect(raised(rows, [20])).toEqual([19, 19, 19])
+  expect(raised(rows, [])).toEqual([100, 29, 49])
 })
 
 let own: TestDatabase

@@ -15,14 +15,6 @@ export interface LogLook {
   readonly writers: readonly string[]
 }
 
-/** Numbers of log rows that wait, in order: what a take answered, and what is in hand. */
-export interface Taken {
-  readonly rows: readonly { readonly seq: string; readonly partition: number }[]
-  /** The limit cut the answer: nothing is known beyond its last row. */
-  readonly cut: boolean
-  readonly inHand: readonly string[]
-}
-
 export class LogFloor {
   readonly #floors = new Map<number, number>()
   #lastSeen = 0
@@ -42,14 +34,20 @@ export class LogFloor {
     this.#lastSeen = last
   }
 
-  /** Raises the floors by the answer of a take that began after the last look. */
-  raise(partitions: readonly number[], { rows, cut, inHand }: Taken): void {
-    const waiting = Math.min(...inHand.map(Number), Infinity)
-    const known = cut ? Number(rows.at(-1)?.seq ?? 0) : Infinity
+  /**
+   * Raises the floors by what a take that began after the last look has found to wait: of each partition the lowest row at least, in order,
+   * but for those that are in hand.
+   */
+  raise(
+    partitions: readonly number[],
+    waiting: readonly { readonly seq: string; readonly partition: number }[],
+    inHand: readonly string[],
+  ): void {
+    const held = Math.min(...inHand.map(Number), Infinity)
     const firsts = new Map<number, number>()
-    for (const { seq, partition } of rows) if (!firsts.has(partition)) firsts.set(partition, Number(seq))
+    for (const { seq, partition } of waiting) if (!firsts.has(partition)) firsts.set(partition, Number(seq))
     for (const partition of partitions) {
-      const below = Math.min(firsts.get(partition) ?? known + 1, waiting) - 1
+      const below = Math.min(firsts.get(partition) ?? Infinity, held) - 1
       this.#floors.set(partition, Math.max(this.of(partition), Math.min(this.#settled, below)))
     }
   }

@@ -4,8 +4,15 @@ import { TwofoldError } from '../../errors.ts'
 /** SQLSTATEs of a server that cannot serve right now: starting, stopping, out of connections, or the statement was cut for its time. */
 const PASSING = new Set(['57P01', '57P02', '57P03', '53300', '53400', '57014', '55P03', '40001', '40P01', '25P02', '25P03'])
 
-/** A failed connection, or a server that cannot serve right now, becomes UNAVAILABLE; everything else is returned as it is. */
+const DISK_FULL = '53100'
+
+/** A full disk becomes STORAGE_FULL. A failed connection, or a server that cannot serve right now, becomes UNAVAILABLE; everything else is returned as it is. */
 export function translate(error: unknown): unknown {
+  if (sqlState(error) === DISK_FULL)
+    return new TwofoldError('STORAGE_FULL', 'the disk of PostgreSQL is full: nothing was stored; make room on it', {
+      cause: error,
+      retryAfterSeconds: 30,
+    })
   if (error instanceof TwofoldError || !isPassing(error)) return error
   const reason = error instanceof Error ? error.message : String(error)
   return new TwofoldError('UNAVAILABLE', `PostgreSQL cannot be reached right now (${reason}); try again in a moment`, {

@@ -36,6 +36,8 @@ export interface CommitOptions {
   readonly log: Logger
   readonly crash?: CrashPoints | undefined
   readonly now: () => number
+  /** How old a service's command of the log may be that is run, in milliseconds; undefined: however old. */
+  readonly carriedMsMax?: ((service: string) => number) | undefined
   /** False once the lease may have ended by this process's own clock: nothing is submitted any more. */
   readonly mayWrite: () => boolean
   /** The current connection; opens a new one after a loss. Throws BatchAborted `lost` when this instance is stopping. */
@@ -224,6 +226,7 @@ export class Committer {
       consumed: piece.consumed,
       refused,
       now: now(),
+      carriedMsMax: this.#options.carriedMsMax,
     })
   }
 

@@ -28,6 +28,8 @@ export interface EngineOptions {
   readonly onAppended: (wake: () => void) => () => void
   /** How long one run of an entity handler may take, in milliseconds, before the process is ended; `false`: for ever. */
   readonly handlerMs: number | false
+  /** How old a service's command of the log may be that is run, in milliseconds; an older one becomes a dead letter. Default: however old. */
+  readonly carriedMsMax?: ((service: string) => number) | undefined
   /** About how many commands form a batch at most. Default 2,000: beyond it latency grows and throughput does not. */
   readonly batchSizeMax?: number | undefined
   /** How many direct commands may wait for the next batch; beyond it they are sent to the log. Default 10,000. */

@@ -1,5 +1,12 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import { BatchAborted, type EffectSession, type EffectStore, type LogRow, type ParkedCommand } from '../../ports/effect-store.ts'
+import {
+  BatchAborted,
+  type EffectSession,
+  type EffectStore,
+  type LogRow,
+  type ParkedCommand,
+  type TakenLog,
+} from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
@@ -16,9 +23,9 @@ import { settle, type Work } from './work.ts'
 const IDLE_MS_MIN = 25
 const IDLE_MS_MAX = 1000
 
-/** How many parked keys and how many commands of each one batch takes up again. */
+/** How many parked keys one batch takes up again, and how many commands of each at least. */
 const PARKED_KEYS_MAX = 100
-const PARKED_COMMANDS_MAX = 100
+const PARKED_COMMANDS_MAX = 20
 
 /**
  * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Behind a smaller one that would gain less
@@ -28,7 +35,7 @@ const OVERLAP_MIN = 100
 
 export interface LaneOptions extends Pick<
   CommitOptions,
-  'runners' | 'entities' | 'slots' | 'log' | 'now' | 'mayWrite' | 'fenced' | 'crash'
+  'runners' | 'entities' | 'slots' | 'log' | 'now' | 'carriedMsMax' | 'mayWrite' | 'fenced' | 'crash'
 > {
   readonly store: EffectStore
   /** About how many commands form a batch at most. */
@@ -262,9 +269,9 @@ export class Lane implements Service {
     const { batchSizeMax } = this.#options
     const held = this.#held.numbers
     // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
-    const direct = this.#mailbox.take(batchSizeMax)
-    const mine = direct.filter((work) => this.#held.has(work.partition))
-    for (const work of direct) if (!this.#held.has(work.partition)) settle(work, { status: 'deferred' })
+    const arrived = this.#mailbox.take(batchSizeMax)
+    const mine = arrived.filter((work) => this.#held.has(work.partition))
+    for (const work of arrived) if (!this.#held.has(work.partition)) settle(work, { status: 'deferred' })
     // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
     if (held.length === 0 || !this.#options.mayWrite()) {
       for (const work of mine) settle(work, { status: 'deferred' })
@@ -276,18 +283,20 @@ export class Lane implements Service {
     const parked = await this.#takeParked()
     const [left, rest] = this.#leftBehind(taken)
     const logged = rest.flatMap(worksOf)
-    // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead.
-    if (taken.more) for (const work of mine) settle(work, { status: 'deferred' })
-    const works = [...parked.works, ...logged, ...(taken.more ? [] : mine)]
+    // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead. Other partitions' are none of its business.
+    const behind = taken.more.size === 0 ? [] : mine.filter((work) => taken.more.has(work.partition))
+    for (const work of behind) settle(work, { status: 'deferred' })
+    const direct = behind.length === 0 ? mine : mine.filter((work) => !taken.more.has(work.partition))
+    const works = [...parked.works, ...logged, ...direct]
     return { works, rows: rest.map((row) => row.seq), left: [...parked.left, ...left.flatMap(worksOf)] }
   }
 
   /** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
-  #leftBehind({ rows, more }: { readonly rows: readonly LogRow[]; readonly more: boolean }): [readonly LogRow[], readonly LogRow[]] {
+  #leftBehind({ rows, more }: TakenLog): [readonly LogRow[], readonly LogRow[]] {
     if (this.#held.abandoned.size === 0) return [[], rows]
     const left = rows.filter((row) => this.#held.isLeftBehind(row.partition, row.seq))
     const still = new Set(left.map((row) => row.partition))
-    for (const partition of this.#held.abandoned) if (!more && !still.has(partition)) this.#held.cleared(partition)
+    for (const partition of this.#held.abandoned) if (!more.has(partition) && !still.has(partition)) this.#held.cleared(partition)
     return [left, rows.filter((row) => !left.includes(row))]
   }
 
@@ -297,7 +306,9 @@ export class Lane implements Service {
     // The commit under way may be about to finish them.
     await this.#settled()
     const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
-    const commands = await (await this.#connected()).parked(due, PARKED_COMMANDS_MAX)
+    // A key alone may fill the batch: it must catch up with what arrives behind it meanwhile.
+    const limit = Math.max(PARKED_COMMANDS_MAX, Math.floor(this.#options.batchSizeMax / Math.max(1, due.length)))
+    const commands = await (await this.#connected()).parked(due, limit)
     if (commands.length > 0) await this.#options.crash?.reach('retry.taken')
     const waiting = new Set(commands.map(homeOf))
     for (const key of due) if (!waiting.has(cellKey(key.service, key.key))) this.#parking.delete(key)

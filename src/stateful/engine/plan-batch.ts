@@ -53,6 +53,8 @@ export interface PlanOptions {
   /** Commands whose values the database refused, by id: they fail without being run. */
   readonly refused: ReadonlyMap<string, Error>
   readonly now: number
+  /** How old a service's command of the log may be that is run, in milliseconds: of an older one it is not known much longer whether it has run. */
+  readonly carriedMsMax: ((service: string) => number) | undefined
 }
 
 /** A key that waits, and when its head is due. */
@@ -111,6 +113,7 @@ class BatchPlan {
     if (known !== undefined) return this.#duplicate(work, known)
     if (this.#parkedIds.has(envelope.id)) return void this.#answers.push({ work, result: { status: 'held' } })
     if (this.#claimedByNeighbour(work)) return
+    if (this.#isExpired(work)) return this.#die(work, expired(this.#options.now - madeAt(envelope.id)), 0)
     const home = envelope.keys[0] ?? ''
     const waits = this.#parkedKeys.size > 0 && this.#parkedKeys.has(cellKey(envelope.service, home))
     // A parked command that comes after its head has failed again simply stays where it is.
@@ -244,6 +247,12 @@ class BatchPlan {
     this.#die(work, error, attempts)
   }
 
+  /** Whether a copy of it may have run so long ago that its outcome is about to be forgotten, or is. */
+  #isExpired({ envelope, origin }: Work): boolean {
+    const { carriedMsMax, now } = this.#options
+    return carriedMsMax !== undefined && origin.from === 'log' && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
+  }
+
   #die(work: Work, error: unknown, attempts: number): void {
     const { envelope, partition } = work
     const message = error instanceof Error ? error.message : String(error)
@@ -252,7 +261,8 @@ class BatchPlan {
     const { afterDeath } = this.#commandOf(envelope)
     // A dead head that stays in its place holds its key, as one that is tried again does.
     if (afterDeath === 'park') this.#park(work, attempts, Infinity, message)
-    this.#store(work, 'dead', 'HANDLER_FAILED', JSON.stringify({ message, attempts }), 0, afterDeath)
+    const code = isTwofoldError(error, 'EXPIRED') ? 'EXPIRED' : 'HANDLER_FAILED'
+    this.#store(work, 'dead', code, JSON.stringify({ message, attempts }), 0, afterDeath)
   }
 
   #commandOf({ service, command }: Envelope): Pick<AnyCommand, 'retry' | 'afterDeath'> {
@@ -277,6 +287,14 @@ class BatchPlan {
 
 /** So often a command may be begun, and its process end, after the one it was first run by: then it is not begun again. */
 const BEGUN_MAX = 2
+
+function expired(ageMs: number): Error {
+  const hours = (ageMs / 3_600_000).toFixed(1)
+  return new TwofoldError(
+    'EXPIRED',
+    `it waited ${hours} hours to be run; whether it has run before is not known much longer, so it was not run`,
+  )
+}
 
 function endedProcess(): Error {
   const message = `its handler did not return, or ended the process: ${BEGUN_MAX} processes ended while they ran it, after the first`

@@ -5,7 +5,7 @@ import type { AnyCommand } from '../../contract/command.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
 import { TwofoldError } from '../../errors.ts'
-import type { Appended, StoredClaim } from '../../ports/command-log.ts'
+import type { Appended, LogEntry, StoredClaim } from '../../ports/command-log.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Principal } from '../stateless.ts'
 import { queuedAnswer, type CommandEntry, type Terms } from './accept-command.ts'
@@ -103,6 +103,7 @@ class CommandRun {
       await this.#gateway.options.crash?.reach('accept.unclaimed')
     }
     const envelope = this.#entry.envelope(this.#input, this.#gateway.ports.ids.next(), terms)
+    this.#gateway.ports.admission?.admit(envelope)
     if (this.#entry.hasCheck) {
       const refusal = await this.#check(envelope, principal)
       if (refusal) return refusal
@@ -128,21 +129,25 @@ class CommandRun {
   /** Durable, then 202. The answer is made first, so that what makes it cannot fail after the command was taken. */
   async #accept(envelope: Envelope): Promise<Answer> {
     const answer = this.#acceptedAnswer(envelope.id, envelope.keys[0])
-    const appended = await this.#append(envelope, envelope.claim && answer)
+    const appended = await this.#append(envelope, { answer: envelope.claim && answer })
     if (appended.status === 'appended') return this.#applied(answer, false)
     return this.#waited((wait) => this.#repeated(appended.claim, envelope.claim, wait))
   }
 
   async #result(envelope: Envelope, wait: Wait): Promise<Answer> {
     const { direct } = this.#gateway.ports
+    let begun = false
     if (direct?.reaches(envelope)) {
-      const result = await direct.call(envelope, wait.signal).catch((error: unknown) => this.#doubt(error, envelope))
+      const result = await direct.call(envelope, wait.signal).catch((error: unknown) => {
+        begun = true
+        return this.#doubt(error, envelope)
+      })
       await this.#gateway.options.crash?.reach('accept.called')
       if (result.status === 'finished') return this.#finished(result.outcome)
       if (result.status === 'claimed') return this.#repeated(result.claim, envelope.claim, wait)
       if (result.status === 'held') return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
     }
-    const appended = await this.#append(envelope)
+    const appended = await this.#append(envelope, { begun })
     // Our own claim: the direct call did take effect before we stopped waiting for it.
     if (appended.status === 'claimed' && appended.claim.commandId !== envelope.id)
       return this.#repeated(appended.claim, envelope.claim, wait)
@@ -195,11 +200,11 @@ class CommandRun {
     }
   }
 
-  async #append(envelope: Envelope, answer?: Answer): Promise<Appended> {
+  async #append(envelope: Envelope, how: Pick<LogEntry, 'answer' | 'begun'>): Promise<Appended> {
     const { crash } = this.#gateway.options
     try {
       await crash?.reach('accept.append')
-      const appended = await this.#gateway.ports.log.append({ envelope, answer })
+      const appended = await this.#gateway.ports.log.append({ envelope, ...how })
       await crash?.reach('accept.appended')
       return appended
     } catch (error) {

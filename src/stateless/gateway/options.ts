@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { AnyContract } from '../../contract/define-contract.ts'
 import { TwofoldError } from '../../errors.ts'
+import type { Admission } from '../../ports/admission.ts'
 import type { CommandIds } from '../../ports/command-ids.ts'
 import type { CommandLog } from '../../ports/command-log.ts'
 import type { Database } from '../../ports/database.ts'
@@ -21,6 +22,8 @@ export interface GatewayPorts {
   readonly database: Database
   readonly ids: CommandIds
   readonly progress: ProjectionProgress
+  /** Refuses commands that would be too much; left out: none is refused. */
+  readonly admission?: Admission | undefined
 }
 
 /** How much the gateway takes. */
