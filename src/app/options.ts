@@ -43,7 +43,7 @@ export interface StartOptions {
    * (to step through a handler with a debugger).
    */
   readonly handlerMs?: number | false | undefined
-  /** Into how many partitions a new database is divided; fixed from then on. Default 64. */
+  /** Into how many partitions a new database is divided; an existing one keeps its number. Default 64. */
   readonly partitionCount?: number | undefined
   /** How many commands of the app may wait to be run; beyond it new ones are answered 429. Default 5,000,000. */
   readonly waitingCommandsMax?: number | undefined

@@ -15,7 +15,7 @@ test('slow queries that take all connections do not cost an instance its lease',
   const backend = await startBackend(defineApp('bank', [bankSide]), database.url, options, quiet)
   const epochs = 'select array_agg(epoch order by partition) as epochs from twofold.partition'
   const before = await backend.ports.database.query(epochs)
-  await Promise.all(Array.from({ length: 20 }, () => backend.ports.database.query('select pg_sleep(1.2)')))
+  await Promise.all(Array.from({ length: 10 }, () => backend.ports.database.query('select pg_sleep(2.4)')))
   expect((await backend.ports.database.query(epochs)).rows).toEqual(before.rows)
   await backend.stop()
   await database.drop()

@@ -215,6 +215,7 @@ test('connections on which a former owner keeps locks are ended once its lease h
   expect((await holder.query('select 1')).rowCount, 'its lease has not ended').toBe(1)
   await endLease(owner)
   expect(await instances.claim(taker, [1])).toMatchObject([{ partition: 1, owner: taker, abandoned: true }])
+  expect(await instances.claim(taker, [1]), 'again, after it could not be served').toMatchObject([{ abandoned: true }])
   await expect(holder.query('select 1')).rejects.toThrow(/terminat|not queryable/)
   expect((await other.query('select 1')).rowCount, 'connections of others go on').toBe(1)
   await other.end()

@@ -45,7 +45,7 @@ test.each([
   ['leave', 'ends its process', /address/],
 ])(
   'a handler (%s) that %s ends as a dead letter, and every other command takes effect once',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async (poison, _, said) => {
     let program = startOne()
     const address = await addressOf(program)

@@ -27,6 +27,7 @@ export const bank = defineContract('bank', {
       key: (given) => [given.from, given.to],
       rejections: { insufficient: rejection(balance) },
     }),
+    spread: command({ input: z.object({ accounts: z.array(z.string()), amount: z.int() }), key: (given) => given.accounts }),
     explode: command({ input, key: (given) => given.account }),
     look: command({ input, key: (given) => given.account, reply: balance }),
   },
@@ -56,6 +57,12 @@ export const bankSide = stateful(bank, {
       to.balance += given.amount
       emit.changed({ account: given.from, by: -given.amount })
       emit.changed({ account: given.to, by: given.amount })
+    },
+    // What every one of them gets depends on all of them: it is 0 unless all are equal.
+    spread(states, { accounts, amount }, { emit }) {
+      const equal = states.every(({ balance: each }) => each === states[0]?.balance)
+      for (const state of new Set(states)) state.balance += equal ? amount : 0
+      emit.changed({ account: accounts[0] ?? '', by: amount })
     },
     explode(state, { account }) {
       state.balance = -1
@@ -102,6 +109,10 @@ export class EngineDatabase {
     this.#database = database
     this.slots = slots
     this.client = client
+  }
+
+  get url(): string {
+    return this.#database.url
   }
 
   get partitions(): number[] {
@@ -161,10 +172,10 @@ export class EngineDatabase {
 
   envelope(
     name: keyof typeof bank.commands,
-    given: { account?: string; from?: string; to?: string; amount: number },
+    given: { account?: string; from?: string; to?: string; accounts?: string[]; amount: number },
     id = this.nextId(),
   ): Envelope {
-    const keys = given.account === undefined ? [given.from ?? '', given.to ?? ''] : [given.account]
+    const keys = given.accounts ?? (given.account === undefined ? [given.from ?? '', given.to ?? ''] : [given.account])
     return { id, service: 'bank', command: name, keys, input: JSON.stringify(given) }
   }
 

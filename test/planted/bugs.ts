@@ -138,7 +138,7 @@ export const bugs: readonly PlantedBug[] = [
   },
   {
     name: 'keys of several owners are read without locks',
-    file: 'adapters/postgres/effect-store.ts',
+    file: 'adapters/postgres/entity-rows.ts',
     find: 'const LOCK = `${LOAD} for no key update of e`',
     replace: 'const LOCK = LOAD',
     test: faults,

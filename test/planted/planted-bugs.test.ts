@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { bugs as others } from './bugs.ts'
+import { ownershipBugs } from './ownership-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import type { Seen } from './planter.ts'
 
@@ -14,7 +15,7 @@ const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
-const bugs = [...others, ...requestBugs]
+const bugs = [...others, ...ownershipBugs, ...requestBugs]
 
 interface Planter {
   readonly folder: string

@@ -114,11 +114,10 @@ const parts: readonly Part[] = [
     counted: 'conflict',
   },
   {
-    // Entities that were read and did not exist: there must still be none. One row comes out for each that has none.
+    // Entities that were read and did not exist: there must still be none, and nobody may be about to make one. One row comes out for each.
     name: 'absent',
     count: ({ missed }) => missed.length,
-    sql: `select 1 from unnest($1::text[], $2::text[]) t(service, key)
-      where not exists (select 1 from twofold._entity e where e.service = t.service and e.key = t.key)`,
+    sql: 'select 1 from generate_series(1, twofold.lock_absent($1::text[], $2::text[], false))',
     arrays: ({ missed }) => [textArray(missed.map((row) => row.service)), textArray(missed.map((row) => row.key))],
     counted: 'conflict',
   },

@@ -4,7 +4,6 @@ import pg from 'pg'
 import { decodeEnvelope } from '../../contract/envelope.ts'
 import {
   BatchAborted,
-  type BatchFailure,
   type EffectBatch,
   type EffectSession,
   type EffectStore,
@@ -21,6 +20,8 @@ import { LogReader } from './log-reader.ts'
 import { commitStatement, type CommitStatement } from './commit-statement.ts'
 import { connectionSettings } from './database.ts'
 import { sent } from './sent.ts'
+import { loadEntities, lockEntities } from './entity-rows.ts'
+import { guarded, run } from './guarded-query.ts'
 import { lockHolderName } from './lock-holders.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
@@ -39,12 +40,6 @@ export interface EffectStoreOptions {
 // the same rows lock them in the same order. Hash and merge joins would follow the table. The planner takes an array for 10 rows, so
 // for real batches it would choose the nested loop anyway; these settings take the choice away.
 export const SESSION_SETTINGS = ['enable_hashjoin=off', 'enable_mergejoin=off', 'enable_seqscan=off', 'plan_cache_mode=force_generic_plan']
-
-const LOAD = `select e.service, e.key, e.version, e.shape, e.state
-  from unnest($1::text[], $2::text[]) t(service, key) join twofold._entity e on e.service = t.service and e.key = t.key`
-
-// The rows of several owners, locked in the order of the (sorted) arrays before anything is decided on them.
-const LOCK = `${LOAD} for no key update of e`
 
 const LOCK_FENCES = `select p.partition from unnest($1::int[], $2::bigint[]) t(partition, epoch)
   join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch order by p.partition for share of p`
@@ -116,7 +111,7 @@ class PostgresEffectSession implements EffectSession {
   }
 
   load(keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
-    return load(this.#reader, 'twofold_load', LOAD, keys)
+    return loadEntities(this.#reader, keys)
   }
 
   encode(batch: EffectBatch): void {
@@ -211,7 +206,7 @@ class PostgresEffectSession implements EffectSession {
       await run(client, '', 'begin', [])
       const held = await run(client, 'twofold_lock_fences', LOCK_FENCES, fenceArrays(fences))
       if (held.length !== fences.length) throw new BatchAborted('fenced', `${held.length} of ${fences.length} partitions are ours`)
-      const rows = await load(client, 'twofold_lock', LOCK, keys)
+      const rows = await lockEntities(client, keys)
       await this.#crash?.reach('cross.locked')
       const result = await work({
         load: () => Promise.resolve(rows),
@@ -254,15 +249,6 @@ async function end(client: pg.Client): Promise<void> {
   clearTimeout(timer)
 }
 
-/** `_entity` as pg returns it. */
-interface EntityRow {
-  readonly service: string
-  readonly key: string
-  readonly version: string
-  readonly shape: number
-  readonly state: string | null
-}
-
 interface ParkedRow {
   seq: string
   partition: number
@@ -279,42 +265,7 @@ async function store(client: pg.Client, { name, text, values }: CommitStatement)
   await run(client, name, text, values)
 }
 
-async function load(
-  client: pg.Client,
-  name: string,
-  text: string,
-  keys: readonly { service: string; key: string }[],
-): Promise<readonly LoadedEntity[]> {
-  const values = [textArray(keys.map((key) => key.service)), textArray(keys.map((key) => key.key))]
-  const rows = await run<EntityRow>(client, name, text, values)
-  return rows.map((row) => ({ ...row, version: Number(row.version), state: row.state ?? undefined }))
-}
-
 function fenceArrays(fences: EffectBatch['fences']): string[] {
   const sorted = fences.toSorted((a, b) => a.partition - b.partition)
   return [plainArray(sorted.map((fence) => fence.partition)), plainArray(sorted.map((fence) => fence.epoch))]
-}
-
-function run<Row extends object>(client: pg.Client, name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
-  return guarded(async () => (await client.query<Row>(name === '' ? { text } : { name, text, values: [...values] })).rows)
-}
-
-async function guarded<Result>(call: () => Promise<Result>): Promise<Result> {
-  try {
-    return await call()
-  } catch (error) {
-    if (error instanceof BatchAborted) throw error
-    throw new BatchAborted(failureOf(error), error instanceof Error ? error.message : String(error), error)
-  }
-}
-
-/** Why PostgreSQL refused, from the SQLSTATE; without one it was the connection. */
-function failureOf(error: unknown): BatchFailure {
-  const { code, message } = error as { code?: unknown; message?: string }
-  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return 'lost'
-  if (code === 'TF001') return message?.startsWith('fenced') ? 'fenced' : 'conflict'
-  // 23505: a duplicate outcome, claim, event number or entity. 40*: serialization failure, deadlock. 55P03: a lock was not to be had in time.
-  if (code === '23505' || code.startsWith('40') || code === '55P03') return 'conflict'
-  if (code.startsWith('22') || code.startsWith('23')) return 'data'
-  return 'lost'
 }

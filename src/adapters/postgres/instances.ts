@@ -20,9 +20,10 @@ const FORGET_DEAD = `delete from twofold._instance where lease_until < clock_tim
 const RENEW = `update twofold._instance set lease_until = clock_timestamp() + $2 * interval '1 millisecond'
   where id = $1 and lease_until > clock_timestamp() returning 1`
 
-// Locked in order, so that two takers cannot lock each other out; waits for the statements that a live owner has under way.
+// Locked in order, so that two takers cannot lock each other out; waits for the statements that a live owner has under way. Abandoned is
+// whatever nobody has given back, also if it was this very instance: it may have had it from one that died, and not have run what was left.
 const CLAIM = `with free as (
-    select p.partition, p.owner is distinct from $1 and p.owner is not null as abandoned from twofold._partition p
+    select p.partition, p.owner is not null as abandoned from twofold._partition p
       where p.partition = any($2::int[]) and (p.owner is null or p.owner = $1 or not exists (
         select 1 from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp()))
       order by p.partition for update)

@@ -23,6 +23,24 @@ test('a later start keeps the number of partitions', async () => {
   expect((await migrate(own.url, { appName: 'shop', partitionCount: 64 })).partitionCount).toBe(16)
 })
 
+test('neither the number of partitions nor the map of slots can be changed under a running instance', async () => {
+  const before = await migrate(own.url, { appName: 'shop', partitionCount: 4 })
+  const client = new pg.Client({ connectionString: own.url })
+  await client.connect()
+  try {
+    for (const change of [
+      'update twofold._slot set partition = 0',
+      'delete from twofold._slot where slot = 7',
+      'update twofold._app set partition_count = 8',
+      'delete from twofold._partition where partition = 3',
+    ])
+      await expect(client.query(change), change).rejects.toThrow(/fixed when it is made: .* make a new database/)
+  } finally {
+    await client.end()
+  }
+  expect(await migrate(own.url, { appName: 'shop', partitionCount: 8 })).toEqual(before)
+})
+
 test('a user who may not create schemas starts on one that is there', async () => {
   await migrate(own.url, { appName: 'shop', partitionCount: 4 })
   const client = new pg.Client({ connectionString: own.url })

@@ -66,7 +66,8 @@ export class Signals implements Service {
     // Ownership is rung for others even when none is known: the one who just came is not known yet.
     if (channel !== 'partition' && !this.#options.hasPeers()) return
     this.#gathered.add(channel)
-    this.#sending ??= setTimeout(() => void this.#send(), GATHER_MS)
+    // Partitions that change hands are served by nobody meanwhile.
+    this.#sending ??= setTimeout(() => void this.#send(), channel === 'partition' ? 0 : GATHER_MS)
   }
 
   #wakeLocal(channel: Channel): void {

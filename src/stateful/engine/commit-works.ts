@@ -177,7 +177,12 @@ export class Committer {
 
   async #commitCross(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
     const keys = keysOf(piece.works).filter(({ service }) => this.#options.entities.has(service))
+    // All that its commit will check, before any row is locked: a takeover locks partitions in their order, and must not meet us half-way.
     const partitions = new Set(piece.works.map((work) => work.partition))
+    for (const { service, key } of keys) {
+      const partition = this.#heldPartition(service, key)
+      if (partition !== undefined) partitions.add(partition)
+    }
     const fences = [...partitions].map((partition) => ({ partition, epoch: this.#options.held.epochOf(partition) }))
     const planned = await session.locked(keys, fences, async (locked) => {
       const read = this.#readCells(keys, await locked.load(keys))

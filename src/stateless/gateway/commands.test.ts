@@ -136,6 +136,23 @@ test.each([
   expect(answer.json<{ detail: string }>().detail).toContain(words)
 })
 
+const closing = async (count: number): Promise<{ status: number; detail: unknown; keys: number | undefined }> => {
+  await using gateway = await gatewayOf()
+  const walletIds = Array.from({ length: count }, (_, at) => `w${at}`)
+  const answer = await gateway.server.inject({ method: 'POST', url: '/wallets/close-wallets', payload: { walletIds } })
+  const { detail } = answer.json<{ detail?: string }>()
+  return { status: answer.statusCode, detail, keys: gateway.ports.entries[0]?.envelope.keys.length }
+}
+
+test.each([1, 16])('a command of %i keys passes', async (count) => {
+  expect(await closing(count)).toEqual({ status: 202, detail: undefined, keys: count })
+})
+
+test.each([0, 17])('a command of %i keys is refused and told why', async (count) => {
+  const detail = `a command changes 1 to 16 entities; the input of command 'wallets.closeWallets' names ${count}`
+  expect(await closing(count)).toEqual({ status: 422, detail, keys: undefined })
+})
+
 test.each([
   // a result command, what the client prefers, and how long it then waits
   [deposit, undefined, 10_000, undefined],

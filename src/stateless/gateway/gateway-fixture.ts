@@ -36,6 +36,11 @@ export const wallets = defineContract('wallets', {
       rejections: { insufficientFunds: rejection(balance), unknownWallet: rejection(undefined, { status: 404 }) },
     }),
     closeWallet: command({ input: z.object({ walletId: z.string() }), key: (close) => close.walletId }),
+    closeWallets: command({
+      input: z.object({ walletIds: z.array(z.string()) }),
+      key: (close) => close.walletIds,
+      respond: 'accepted',
+    }),
     openWallet: command({
       input: z.object({ owner: z.string(), note: z.string().optional() }),
       key: (_, { commandId }) => commandId,

@@ -1,0 +1,48 @@
+// Bugs in what several owners share: keys with two owners, and takeovers.
+import type { PlantedBug } from './bugs.ts'
+
+const severalKeys = 'test/engine/several-keys.test.ts'
+
+export const ownershipBugs: readonly PlantedBug[] = [
+  {
+    name: 'a cross batch locks its rows in the order in which its commands name them',
+    file: 'stateful/engine/commit-works.ts',
+    find: 'return [...keys.values()].toSorted(byKey)',
+    replace: 'return [...keys.values()]',
+    test: severalKeys,
+    claim: 'keys of several owners are locked in one order',
+  },
+  {
+    name: 'a key that conflicted is read without a lock again',
+    file: 'stateful/engine/commit-works.ts',
+    find: 'this.#sharedUntil.set(cellKey(service, key), this.#options.now() + SHARED_MS)',
+    replace: 'void SHARED_MS',
+    test: severalKeys,
+    claim: 'a key that conflicted is locked before it is read for 30 s',
+  },
+  {
+    name: 'a cross batch does not lock what does not exist',
+    file: 'adapters/postgres/entity-rows.ts',
+    find: '  if (rows.length < keys.length) await lockAbsent(client, keys, rows)\n',
+    replace: '',
+    test: severalKeys,
+    claim: 'keys that do not exist yet are locked as well',
+  },
+  {
+    name: 'a missing key is looked for as of when the batch began',
+    file: 'adapters/postgres/commit-statement.ts',
+    find: "'select 1 from generate_series(1, twofold.lock_absent($1::text[], $2::text[], false))'",
+    replace:
+      "'select 1 from unnest($1::text[], $2::text[]) t(service, key) where not exists (select 1 from twofold._entity e where e.service = t.service and e.key = t.key)'",
+    test: severalKeys,
+    claim: 'a batch that was decided on a missing key',
+  },
+  {
+    name: 'whoever claims again forgets that the former owner had died',
+    file: 'adapters/postgres/instances.ts',
+    find: 'p.owner is not null as abandoned',
+    replace: 'p.owner is distinct from $1 and p.owner is not null as abandoned',
+    test: 'test/cluster/ownership.test.ts',
+    claim: 'connections on which a former owner keeps locks are ended',
+  },
+]
