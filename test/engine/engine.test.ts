@@ -124,6 +124,16 @@ test('a direct command never overtakes what the log holds for its key', async ()
   expect(await debit).toMatchObject(finished({ balance: 0 }))
 })
 
+test('what is appended where nothing waited before still goes before a direct command', async () => {
+  const engine = await bank.engine()
+  for (let round = 0; round < 3; round += 1) {
+    // The batch of this call finds an empty log.
+    await bank.call(engine, 'look', { account: 'a', amount: 0 })
+    await bank.append([bank.envelope('credit', { account: 'a', amount: 50 })])
+    expect(await bank.call(engine, 'debit', { account: 'a', amount: 50 })).toMatchObject(finished({ balance: 0 }))
+  }
+})
+
 test('once its epoch is over an engine stores nothing, also of keys that nobody else has touched', async () => {
   const engine = await bank.engine()
   await bank.takeOver(bank.partitions)

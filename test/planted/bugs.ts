@@ -104,6 +104,14 @@ export const bugs: readonly PlantedBug[] = [
     claim: 'a direct command never overtakes what the log holds for its key',
   },
   {
+    name: 'a log in which nothing waited is not looked into again',
+    file: 'adapters/postgres/log-reader.ts',
+    find: "from twofold._command where seq > $1 limit 1'",
+    replace: "from twofold._command where seq < $1 limit 1'",
+    test: engine,
+    claim: 'what is appended where nothing waited before',
+  },
+  {
     name: 'callers are answered before the commit',
     file: works,
     find: '    await session.commit(planned.batch)\n    if (crash)',

@@ -26,6 +26,10 @@ select seq, partition, case when before < $2::int then body end as body, read, (
         window mine as (partition by r.partition order by r.seq)) t
   ) w where before < $2::int or turn = 1 order by seq`
 
+// Whether anything at all waits. Where the last take found nothing this is asked first: it costs a quarter of a take, which looks into
+// every partition (75 against 300 µs of the server's time with 64 of them), and a lone direct command waits for the answer.
+const WAITS = 'select 1 from twofold._command where seq > $1 limit 1'
+
 // Who inserts into the log holds RowExclusiveLock on it until after its commit; readers, and whoever holds a snapshot, do not.
 const LOOK = `select (case when is_called then last_value else 0 end)::float8 as last, array(
     select virtualtransaction from pg_locks where locktype = 'relation' and relation = 'twofold._command'::regclass
@@ -56,14 +60,19 @@ export class LogReader {
   #turn = 0
   #lookedAt = -Infinity
   #sweptAt = performance.now()
+  /** The last take found nothing. */
+  #quiet = false
 
   constructor(run: Run) {
     this.#run = run
   }
 
   async take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog> {
+    const sweeps = this.#sweeps()
     const looked = await this.#look()
-    const floors = plainArray(this.#sweeps() ? partitions.map(() => 0) : partitions.map((partition) => this.#floor.of(partition)))
+    // A take that may raise the floor is not spared: below it may lie what this question would walk over as well.
+    if (this.#quiet && !sweeps && !looked && !(await this.#waits(partitions))) return { rows: [], more: new Set() }
+    const floors = plainArray(partitions.map((partition) => (sweeps ? 0 : this.#floor.of(partition))))
     const values = [plainArray(partitions), limit, plainArray(inHand), floors, this.#turn % Math.max(1, partitions.length)]
     const rows = (await this.#run('twofold_take', TAKE, values)) as TakenRow[]
     if (looked) this.#floor.raise(partitions, rows, inHand)
@@ -71,11 +80,17 @@ export class LogReader {
     const counts = new Map<number, number>()
     for (const { partition } of taken) counts.set(partition, (counts.get(partition) ?? 0) + 1)
     this.#turn += counts.size
+    this.#quiet = rows.length === 0
     const more = rows.filter(({ partition, read, share }) => read >= share || (counts.get(partition) ?? 0) < read)
     return {
       rows: taken.map(({ seq, partition, body }): LogRow => ({ seq, partition, commands: body.split('\n').map(decodeEnvelope) })),
       more: new Set(more.map(({ partition }) => partition)),
     }
+  }
+
+  async #waits(partitions: readonly number[]): Promise<boolean> {
+    const lowest = Math.min(...partitions.map((partition) => this.#floor.of(partition)))
+    return (await this.#run('twofold_waits', WAITS, [lowest])).length > 0
   }
 
   /** True: the take that follows may raise the floor. */
