@@ -5,7 +5,7 @@ import { inject } from 'vitest'
 
 export interface TestDatabase {
   readonly url: string
-  /** Removes it. Rejects when connections are still open after a second, naming them: something was not closed. */
+  /** Removes it. Rejects when connections are still open after five seconds, naming them: something was not closed. */
   drop(): Promise<void>
 }
 
@@ -19,7 +19,7 @@ export async function testDatabase(): Promise<TestDatabase> {
 }
 
 async function drop(server: string, name: string): Promise<void> {
-  const end = performance.now() + 1000
+  const end = performance.now() + 5000
   let open = await connectionsTo(server, name)
   while (open.length > 0 && performance.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 20))

@@ -1,23 +1,37 @@
-// A guarantee names the test that holds it; a test that was renamed or removed would leave an empty promise.
+// A guarantee, and a rule of the engine, names the tests that hold it; a test that was renamed or removed would leave an empty promise.
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 
-const page = await readFile('docs/concepts/guarantees.md', 'utf8')
-const promises = [...page.matchAll(/^\| (?<promise>[^|]+) \| `(?<file>[^`]+\.test\.ts)`: (?<claim>.+) \|$/gm)].map(
-  ({ groups }) => groups ?? {},
-)
+interface Row {
+  readonly says: string
+  readonly tests: readonly { readonly file: string; readonly claim: string }[]
+}
 
-test('every row of the promises names a test', () => {
-  const rows =
-    page
-      .split('## Not promised')[0]
-      ?.split('\n')
-      .filter((line) => line.startsWith('| ')) ?? []
+/** The rows of a page's tables whose last cell names tests: `file`: claim · `file`: claim. */
+async function rowsOf(page: string): Promise<Row[]> {
+  const [promised = ''] = (await readFile(`docs/concepts/${page}`, 'utf8')).split('## Not promised')
+  const lines = promised.split('\n').filter((line) => line.startsWith('| ') && !line.endsWith('| held by |'))
+  return lines.map((line) => {
+    const cells = line.slice(2, -2).split(' | ')
+    const tests = (cells.at(-1) ?? '').split(' · ').map((named) => /^`(?<file>[^`]+\.test\.ts)`: (?<claim>.+)$/.exec(named)?.groups)
+    return {
+      says: cells.slice(0, -1).join(' '),
+      tests: tests.map((each) => ({ file: each?.['file'] ?? '', claim: each?.['claim'] ?? '' })),
+    }
+  })
+}
+
+const promises = await rowsOf('guarantees.md')
+const rules = await rowsOf('engine-rules.md')
+
+test('there is a row for every rule, and no few promises', () => {
   expect(promises.length).toBeGreaterThan(15)
-  // All but the head.
-  expect(promises).toHaveLength(rows.length - 1)
+  expect(rules.map(({ says }) => Number.parseInt(says, 10))).toEqual(Array.from({ length: 25 }, (_, at) => at + 1))
 })
 
-test.each(promises)('there is a test for: $promise', async ({ file = '', claim = '' }) => {
-  expect(await readFile(file, 'utf8')).toContain(`'${claim}`)
+test.each([...promises, ...rules])('there is a test for: $says', async ({ tests }) => {
+  for (const { file, claim } of tests) {
+    expect(file, 'the last cell names a test file').not.toBe('')
+    expect(await readFile(file, 'utf8')).toContain(`'${claim}`)
+  }
 })
