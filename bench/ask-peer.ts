@@ -17,12 +17,6 @@ export async function askPeer(name: string, folder: string, order: Order): Promi
   const complaints: string[] = []
   const closed = new Promise<void>((resolve) => child.on('close', () => resolve()))
   child.on('error', (error) => complaints.push(error.message))
-  // A group of its own gets no Ctrl-C from the terminal.
-  const onInterrupt = (): never => {
-    endGroup(child.pid)
-    process.exit(130)
-  }
-  process.once('SIGINT', onInterrupt)
   const timer = setTimeout(() => endGroup(child.pid), order.seconds * 3000 + AROUND_MS)
   createInterface({ input: child.stderr }).on('line', (line) => {
     complaints.push(line)
@@ -32,7 +26,8 @@ export async function askPeer(name: string, folder: string, order: Order): Promi
   let progress = 'starting'
   try {
     child.stdin.on('error', () => undefined)
-    child.stdin.end(`${JSON.stringify(order)}\n`)
+    // Left open: a peer that sees it closed knows that nobody is there any more. A group of its own gets no Ctrl-C.
+    child.stdin.write(`${JSON.stringify(order)}\n`)
     for await (const line of createInterface({ input: child.stdout })) {
       const said = answerOf(line)
       if (said === undefined) complaints.push(line)
@@ -43,7 +38,6 @@ export async function askPeer(name: string, folder: string, order: Order): Promi
     await closed
   } finally {
     clearTimeout(timer)
-    process.off('SIGINT', onInterrupt)
     endGroup(child.pid)
   }
   if (answer !== undefined) return answer

@@ -102,9 +102,23 @@ function compare(found: Found, done: number): void {
   if (faults.length > 0) throw new Error(faults.map(([name, value]) => `${name}: ${value} instead of ${done}`).join('; '))
 }
 
-async function readOrder(): Promise<Order> {
-  for await (const line of createInterface({ input: process.stdin })) return JSON.parse(line) as Order
-  throw new Error('a peer is started by npm run bench -- --peers, which says on its stdin what to do')
+/** The first line of stdin. Once that is closed, by whatever end of the harness, this process ends too, with all that it has started. */
+function readOrder(): Promise<Order> {
+  return new Promise((resolve) => {
+    const lines = createInterface({ input: process.stdin })
+    lines.once('line', (line) => resolve(JSON.parse(line) as Order))
+    lines.once('close', endGroup)
+  })
+}
+
+/** The harness starts a peer as the leader of a group; started by hand it is none. */
+function endGroup(): never {
+  try {
+    process.kill(-process.pid, 'SIGKILL')
+  } catch {
+    process.stderr.write('a peer is started by npm run bench -- --peers, which says on its stdin what to do\n')
+  }
+  process.exit(1)
 }
 
 function say(answer: Answer): void {

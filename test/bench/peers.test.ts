@@ -1,7 +1,10 @@
 // A peer's process and the harness: a number is heard only from a peer whose result is right.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { askPeer } from '../../bench/ask-peer.ts'
 import type { Measured } from '../../bench/peers/order.ts'
@@ -35,6 +38,15 @@ test('a peer that cannot start says why', { timeout: 60_000 }, async () => {
   await expect(askPeer('peer-none', join(scratch, 'none'), order(1))).rejects.toThrow(
     /^ended while starting, without an answer: spawn .* ENOENT$/,
   )
+})
+
+test('a peer whose harness is gone ends, with all that it has started', { timeout: 60_000 }, async () => {
+  const main = join(import.meta.dirname, 'peer/main.ts')
+  const child = spawn(process.execPath, [main], { detached: true, stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(child, 'exit')
+  child.stdin.write(`${JSON.stringify({ ...order(1), seconds: 50 })}\n`)
+  for await (const line of createInterface({ input: child.stdout })) if (line.includes('measuring')) child.stdin.destroy()
+  expect(await ended).toEqual([null, 'SIGKILL'])
 })
 
 function ask(concurrency: number): Promise<Measured> {
