@@ -2,6 +2,7 @@
 import type { Scenario } from '../scenario.ts'
 import { batchSqlCeiling } from './batch-sql-ceiling.ts'
 import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
+import { growthBacklog, growthHistory, growthKeys } from './growth.ts'
 import { fastifyBare, httpAccept, httpOpen, httpSync } from './http.ts'
 import { oneTransactionEach } from './one-transaction-each.ts'
 
@@ -16,4 +17,7 @@ export const scenarios: readonly Scenario[] = [
   httpAccept,
   ...httpSync,
   ...httpOpen,
+  growthKeys,
+  growthHistory,
+  growthBacklog,
 ]

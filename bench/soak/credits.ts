@@ -1,8 +1,9 @@
 // Credits of many accounts in known numbers, directly and through the log, whose effects are all there when a call returns.
 import type pg from 'pg'
 import type { Backend } from '../../src/app/backend.ts'
+import type { Envelope } from '../../src/contract/envelope.ts'
 import { accountName } from '../bank.ts'
-import { countedLoad } from '../load.ts'
+import { countedLoad, type Load } from '../load.ts'
 
 const CALLERS = 4000
 
@@ -17,23 +18,33 @@ export function accountOf(at: number, keys: number): string {
 }
 
 /** Sends `count` credits of one cent to `keys` accounts; they are committed when it returns. */
-export async function credit(backend: Backend, client: pg.ClientBase, way: Way, count: number, keys: number, first = 0): Promise<void> {
+export async function credit(backend: Backend, client: pg.ClientBase, way: Way, count: number, keys: number, first = 0): Promise<Load> {
   const { ports } = backend
   const sentBy = new Uint32Array(CALLERS)
-  await countedLoad(CALLERS, count, async (at, caller) => {
+  const load = await countedLoad(CALLERS, count, async (at, caller) => {
     const account = accountOf(first + at, keys)
-    const command = way === 'direct' ? 'credit' : 'creditLater'
-    const envelope = { id: ports.ids.next(), service: 'bank', command, keys: [account], input: `{"account":"${account}","cents":1}` }
     if (way === 'direct') {
-      const result = await ports.direct?.call(envelope)
+      const result = await ports.direct?.call(creditOf(backend, 'credit', account))
       if (result?.status !== 'finished') throw new Error(`a command ended as ${result?.status}`)
       return
     }
-    await ports.log.append({ envelope })
+    const id = await appended(backend, account)
     sentBy[caller] = ((sentBy[caller] ?? 0) + 1) % EFFECT_AWAITED_EACH
-    if (sentBy[caller] === 0) await ports.outcomes.find(envelope.id, 120_000)
+    if (sentBy[caller] === 0) await ports.outcomes.find(id, 120_000)
   })
   await emptied(client)
+  return load
+}
+
+/** Appends one and tells its id; durable when it returns. */
+export async function appended(backend: Backend, account: string): Promise<string> {
+  const envelope = creditOf(backend, 'creditLater', account)
+  await backend.ports.log.append({ envelope })
+  return envelope.id
+}
+
+function creditOf({ ports }: Backend, command: 'credit' | 'creditLater', account: string): Envelope {
+  return { id: ports.ids.next(), service: 'bank', command, keys: [account], input: `{"account":"${account}","cents":1}` }
 }
 
 /** Once no command waits in the log. */
