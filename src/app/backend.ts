@@ -15,7 +15,9 @@ import { HOUR_MS, RETENTION_HOURS_MIN } from '../adapters/postgres/outcome-table
 import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
+import { PostgresSqlStore } from '../adapters/postgres/sql-store.ts'
 import { CrashPoints } from '../runtime/crash-points.ts'
+import type { EffectBatch } from '../ports/effect-store.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
 import { startAll, stopAll, type Service } from '../runtime/service.ts'
@@ -55,19 +57,15 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
   const instances = new PostgresInstances(lease, signals, log)
   const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false })
-  const store = new PostgresEffectStore({
-    url,
-    applicationName: 'twofold engine',
-    instanceId,
-    leaseMs: options.leaseMs,
-    crash,
-    onCommitted: (batch) => {
-      outcomes.committed(batch.outcomes)
-      if (batch.outcomes.length > 0) signals.ringOthers('outcome')
-      if (batch.events.length > 0) signals.ring('event')
-    },
-  })
-  const members = membersOf({ app, options, log, crash, store, slots, instances, instanceId, signals, now: () => ids.now() })
+  const onCommitted = (batch: EffectBatch): void => {
+    outcomes.committed(batch.outcomes)
+    if (batch.outcomes.length > 0) signals.ringOthers('outcome')
+    if (batch.events.length > 0) signals.ring('event')
+  }
+  const storing = { url, instanceId, leaseMs: options.leaseMs, onCommitted }
+  const store = new PostgresEffectStore({ ...storing, applicationName: 'twofold engine', crash })
+  const sqlStore = new PostgresSqlStore({ ...storing, statementMs: options.sqlHandlerMs })
+  const members = membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now: () => ids.now() })
   // Only the disk of the embedded server can be seen from here.
   const freeSpace = new FreeSpace(options.url === undefined ? options.dataDir : undefined)
   const backlog = new PostgresBacklog({ database, instanceId, limits: options.backlog, freeSpace, log })
@@ -87,6 +85,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   ]
   const closeAll = async (): Promise<void> => void (await Promise.all([database.close(), lease.close()]))
   try {
+    await prepared(database, options.prepare)
     await startAll([...services, readModels(app, events)])
   } catch (error) {
     await closeAll()
@@ -126,6 +125,7 @@ interface MembersOptions {
   readonly options: ResolvedOptions
   readonly log: Logger
   readonly store: PostgresEffectStore
+  readonly sqlStore: PostgresSqlStore
   readonly slots: Awaited<ReturnType<typeof migrate>>
   readonly instances: PostgresInstances
   readonly instanceId: string
@@ -134,7 +134,7 @@ interface MembersOptions {
 }
 
 /** Membership and, for the stateful role, the engine with its partitions. The engine starts first and stops first. */
-function membersOf({ app, options, log, crash, store, slots, instances, instanceId, signals, now }: MembersOptions): Members {
+function membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now }: MembersOptions): Members {
   const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log, crash }
   if (!options.roles.includes('stateful')) {
     const membership = new Membership(shared)
@@ -142,6 +142,7 @@ function membersOf({ app, options, log, crash, store, slots, instances, instance
   }
   const engine: Engine = new Engine({
     sides: app.stateful,
+    sql: { sides: app.statefulSql, store: sqlStore, handlerMs: options.sqlHandlerMs },
     store,
     slots,
     log,
@@ -188,6 +189,16 @@ function membersOf({ app, options, log, crash, store, slots, instances, instance
 
 function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {
   return crash.length === 0 ? undefined : new CrashPoints({ armed: crash, log, signal: (name) => process.kill(process.pid, name) })
+}
+
+/** One process at a time: statements such as `create table if not exists` fail when two run them at once. */
+async function prepared(database: PostgresDatabase, prepare: ResolvedOptions['prepare']): Promise<void> {
+  if (prepare === undefined) return
+  await database.transaction(async (tx) => {
+    await tx.query(`set local lock_timeout = '30s'`)
+    await tx.query(`select pg_advisory_xact_lock(hashtextextended('twofold prepare', 0))`)
+    await prepare(tx)
+  })
 }
 
 /** Registers read models in every role: a query may come before the first process with the subscribers' role. */

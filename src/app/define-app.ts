@@ -3,6 +3,7 @@ import { routeOf } from '../contract/route.ts'
 import type { AnyContract } from '../contract/define-contract.ts'
 import type { AnyEntity } from '../contract/entity.ts'
 import { TwofoldError } from '../errors.ts'
+import type { AnyStatefulSql } from '../stateful/stateful-sql.ts'
 import type { AnyStateful } from '../stateful/stateful.ts'
 import type { AnyStateless } from '../stateless/stateless.ts'
 import type { Projection } from '../subscribers/projection.ts'
@@ -11,6 +12,7 @@ import type { Reactor } from '../subscribers/reactor.ts'
 /** What an app is made of: sides and subscribers. */
 export type Component =
   | { readonly side: 'stateful'; readonly contract: AnyContract; readonly entity: AnyEntity; readonly handlers: object }
+  | { readonly side: 'stateful-sql'; readonly contract: AnyContract; readonly handlers: object }
   | { readonly side: 'stateless'; readonly contract: AnyContract; readonly spec: object }
   | Projection
   | Reactor
@@ -27,6 +29,7 @@ export interface App {
   readonly name: string
   readonly contracts: readonly AnyContract[]
   readonly stateful: readonly AnyStateful[]
+  readonly statefulSql: readonly AnyStatefulSql[]
   readonly stateless: readonly AnyStateless[]
   readonly projections: readonly Projection[]
   readonly reactors: readonly Reactor[]
@@ -42,6 +45,7 @@ export function defineApp(name: string, components: readonly Component[], option
     name,
     contracts: [...new Set(components.flatMap((component) => ('contract' in component ? [component.contract] : [])))],
     stateful: components.filter((component) => component.side === 'stateful') as AnyStateful[],
+    statefulSql: components.filter((component) => component.side === 'stateful-sql') as AnyStatefulSql[],
     stateless: components.filter((component) => component.side === 'stateless') as AnyStateless[],
     projections: components.filter((component) => component.side === 'projection'),
     reactors: components.filter((component) => component.side === 'reactor'),
@@ -57,7 +61,9 @@ function faultsOf(app: App): string[] {
   return [
     ...named,
     ...twice(app.contracts.map((contract) => contract.name)).map((name) => `there are two contracts named '${name}'`),
-    ...twice(app.stateful.map((side) => side.contract.name)).map((name) => `service '${name}' has two stateful sides`),
+    ...twice([...app.stateful, ...app.statefulSql].map((side) => side.contract.name)).map(
+      (name) => `service '${name}' has two stateful sides`,
+    ),
     ...twice(app.stateless.map((side) => side.contract.name)).map((name) => `service '${name}' has two stateless sides`),
     ...twice([...app.projections, ...app.reactors].map((subscriber) => subscriber.name)).map(
       (name) => `there are two subscribers named '${name}'`,
@@ -69,12 +75,19 @@ function faultsOf(app: App): string[] {
 }
 
 function sideFaults(app: App, contract: AnyContract): string[] {
-  const stateful = app.stateful.find((side) => side.contract === contract)
+  const stateful = [...app.stateful, ...app.statefulSql].find((side) => side.contract === contract)
   const stateless = app.stateless.find((side) => side.contract === contract)
   const faults: string[] = []
-  if (stateful === undefined) faults.push(`service '${contract.name}' has no stateful side: add stateful(${contract.name}, …) to the app`)
+  if (stateful === undefined)
+    faults.push(
+      `service '${contract.name}' has no stateful side: add stateful(${contract.name}, …) or statefulSql(${contract.name}, …) to the app`,
+    )
   for (const name of Object.keys(contract.commands)) {
     if (stateful && typeof stateful.handlers[name] !== 'function') faults.push(`command ${contract.name}.${name} has no handler`)
+    if (stateful?.side === 'stateful-sql' && contract.commands[name]?.ifMatch === 'required')
+      faults.push(
+        `command ${contract.name}.${name} demands If-Match, but rows of tables of your own have no versions: compare a column of yours`,
+      )
     const needsAnswer = contract.commands[name]?.optimistic !== undefined
     if (needsAnswer && !stateless?.spec.optimistic?.[name])
       faults.push(`command ${contract.name}.${name} declares an optimistic answer that nobody makes`)

@@ -1,6 +1,7 @@
 // What `start` can be told, resolved once: every fault is reported together with what was given and what is allowed.
 import type { BacklogLimits } from '../adapters/postgres/backlog.ts'
 import { TwofoldError } from '../errors.ts'
+import type { Transaction } from '../ports/database.ts'
 import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
 
 /** What a process does: take requests, own partitions, handle events. */
@@ -43,6 +44,16 @@ export interface StartOptions {
    * (to step through a handler with a debugger).
    */
   readonly handlerMs?: number | false | undefined
+  /**
+   * How long one run of an SQL handler may take, in milliseconds. After this time it is cut: its signal is aborted, its transaction ended, and
+   * the command tried again or buried, as its contract says. A slow handler holds up its own keys only. Default 10,000; at most 600,000.
+   */
+  readonly sqlHandlerMs?: number | undefined
+  /**
+   * Prepares your own tables, before anything takes commands: at every start, in one transaction, and in one process at a time. A failure is a
+   * failure of the start.
+   */
+  readonly prepare?: ((tx: Transaction) => Promise<void>) | undefined
   /** Into how many partitions a new database is divided; an existing one keeps its number. Default 64. */
   readonly partitionCount?: number | undefined
   /** How many commands of the app may wait to be run; beyond it new ones are answered 429. Default 5,000,000. */
@@ -74,6 +85,8 @@ export interface ResolvedOptions {
   readonly logLevel: LogLevel
   readonly leaseMs: number
   readonly handlerMs: number | false
+  readonly sqlHandlerMs: number
+  readonly prepare: ((tx: Transaction) => Promise<void>) | undefined
   readonly partitionCount: number
   readonly backlog: BacklogLimits
   readonly crash: readonly ArmedPoint[]
@@ -91,6 +104,8 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     logLevel: options.logLevel ?? 'info',
     leaseMs: options.leaseMs ?? 10_000,
     handlerMs: options.handlerMs ?? Math.min(HANDLER_MS, Math.floor((options.leaseMs ?? 10_000) / 2)),
+    sqlHandlerMs: options.sqlHandlerMs ?? 10_000,
+    prepare: options.prepare,
     partitionCount: options.partitionCount ?? 64,
     backlog: {
       waitingCommandsMax: options.waitingCommandsMax ?? 5_000_000,
@@ -107,6 +122,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...outside('port', resolved.port ?? 0, 0, 65_535),
     ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
     ...(resolved.handlerMs === false ? [] : outside('handlerMs', resolved.handlerMs, 10, resolved.leaseMs)),
+    ...outside('sqlHandlerMs', resolved.sqlHandlerMs, 10, 600_000),
     ...outside('partitionCount', resolved.partitionCount, 1, 4096),
     ...Object.entries(resolved.backlog).flatMap(([name, value]) =>
       value === false ? [] : outside(name, value, 1, Number.MAX_SAFE_INTEGER),

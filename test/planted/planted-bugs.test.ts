@@ -9,6 +9,7 @@ import { bugs as others } from './bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import { ruleBugs } from './rule-bugs.ts'
+import { sqlBugs } from './sql-bugs.ts'
 import type { Seen } from './planter.ts'
 
 /** So many bugs are planted at a time, each in a copy of its own. Most of these tests wait more than they compute. */
@@ -16,7 +17,7 @@ const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
-const bugs = [...others, ...ownershipBugs, ...requestBugs, ...ruleBugs]
+const bugs = [...others, ...ownershipBugs, ...requestBugs, ...ruleBugs, ...sqlBugs]
 
 interface Planter {
   readonly folder: string

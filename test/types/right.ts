@@ -6,6 +6,7 @@ import {
   entity,
   rejection,
   stateful,
+  statefulSql,
   type Accepted,
   type Outcome,
   type Rejected,
@@ -113,3 +114,29 @@ export async function calls(signal: AbortSignal | undefined): Promise<void> {
   const limit = createClient(pairs, { url: '' }).limit({ id: 'a' })
   holds<Equals<Awaited<typeof limit>['status'], 'succeeded' | 'rejected'>>()
 }
+
+// SQL handlers are typed as tightly: the reply keeps its literal, and the input has its defaults.
+export const sqlOrders = statefulSql(orders, {
+  handlers: {
+    async cancelOrder() {},
+    async placeOrder({ lines }, { key: orderId, keys, tx, signal, reject }) {
+      holds<Equals<typeof keys, readonly string[]>>()
+      holds<Equals<typeof signal, AbortSignal>>()
+      const { rows } = await tx.query<{ n: number }>('select count(*)::int as n from orders where id = $1', [orderId])
+      if (rows[0]?.n === lines.length) return reject.alreadyPlaced()
+      return { orderId, status: 'pending' }
+    },
+  },
+})
+export const sqlPairs = statefulSql(pairs, {
+  handlers: {
+    async join(input) {
+      holds<Equals<typeof input, { a: string; b: string }>>()
+    },
+    async merge() {},
+    async limit(input, { reject }) {
+      holds<Equals<typeof input, { id: string; max: number }>>()
+      if (input.max > 100) return reject.over()
+    },
+  },
+})

@@ -21,7 +21,7 @@ import { commitStatement, type CommitStatement } from './commit-statement.ts'
 import { connectionSettings } from './database.ts'
 import { sent } from './sent.ts'
 import { loadEntities, lockEntities } from './entity-rows.ts'
-import { guarded, run } from './guarded-query.ts'
+import { end, guarded, run } from './guarded-query.ts'
 import { lockHolderName } from './lock-holders.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
@@ -239,14 +239,6 @@ class PostgresEffectSession implements EffectSession {
     this.#lockingClient = undefined
     client?.end().catch(() => undefined)
   }
-}
-
-/** Ends a connection; one that does not answer is not waited for longer than a moment. */
-async function end(client: pg.Client): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
-  await Promise.race([client.end().catch(() => undefined), moment])
-  clearTimeout(timer)
 }
 
 interface ParkedRow {

@@ -27,3 +27,11 @@ function failureOf(error: unknown): BatchFailure {
   if (code.startsWith('22') || code.startsWith('23')) return 'data'
   return 'lost'
 }
+
+/** Ends a connection; one that does not answer is not waited for longer than a moment. */
+export async function end(client: pg.Client): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
+  await Promise.race([client.end().catch(() => undefined), moment])
+  clearTimeout(timer)
+}

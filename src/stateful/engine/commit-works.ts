@@ -14,6 +14,7 @@ import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
 import { planBatch, UnreadableState, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
+import { tellDead } from './tell-dead.ts'
 import { settle, type Work } from './work.ts'
 
 /** How long a key that another owner was seen to write is locked before it is read. */
@@ -243,13 +244,7 @@ export class Committer {
       for (const { work, result } of planned.answers) settle(work, result)
       void this.#options.crash?.reach('engine.answered')
     })
-    for (const letter of planned.batch.deadLetters) {
-      const { id, service, command, keys } = letter.envelope
-      this.#options.log.error(
-        { commandId: id, service, command, key: keys[0], attempts: letter.attempts, reason: letter.error },
-        'command is dead',
-      )
-    }
+    tellDead(this.#options.log, planned.batch.deadLetters)
   }
 
   /** What is left of a piece after a refusal: without what turns out to be answered, claimed by another, parked or consumed. */

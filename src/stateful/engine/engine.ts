@@ -9,13 +9,27 @@ import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
 import type { AnyStateful } from '../stateful.ts'
-import { Lane } from './lane.ts'
+import { SqlExecutor } from '../sql/executor.ts'
+import type { SqlStore } from '../../ports/sql-store.ts'
+import type { AnyStatefulSql } from '../stateful-sql.ts'
+import { Lane, type LaneOptions } from './lane.ts'
 import { CommandRunner } from './run-command.ts'
 import { Watchdog } from './watchdog.ts'
 import type { Work } from './work.ts'
 
+/** The SQL sides, and what their commands run with. */
+export interface SqlOptions {
+  readonly sides: readonly AnyStatefulSql[]
+  readonly store: SqlStore
+  /** How long one run of an SQL handler may take, in milliseconds. */
+  readonly handlerMs: number
+  /** So many handlers run at a time, each on a connection. Default 16. */
+  readonly connectionsMax?: number | undefined
+}
+
 export interface EngineOptions {
   readonly sides: readonly AnyStateful[]
+  readonly sql?: SqlOptions | undefined
   readonly store: EffectStore
   readonly slots: SlotMap
   readonly log: Logger
@@ -51,6 +65,7 @@ export class Engine implements Service, DirectCarrier {
       entities: new Map(options.sides.map((side) => [side.contract.name, side.entity])),
       batchSizeMax: options.batchSizeMax ?? 2000,
       mailboxSizeMax: options.mailboxSizeMax ?? 10_000,
+      sql: executorOf(options),
     })
   }
 
@@ -119,3 +134,11 @@ export class Engine implements Service, DirectCarrier {
     return partitionOf(this.#options.slots, envelope.service, envelope.keys[0] ?? '')
   }
 }
+
+function executorOf({ sql, log, now, mayWrite, carriedMsMax }: EngineOptions): LaneOptions['sql'] {
+  if (sql === undefined || sql.sides.length === 0) return undefined
+  const options = { ...sql, connectionsMax: sql.connectionsMax ?? CONNECTIONS_MAX, log, now, mayWrite, carriedMsMax }
+  return (shared) => new SqlExecutor(options, shared)
+}
+
+const CONNECTIONS_MAX = 16

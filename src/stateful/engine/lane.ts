@@ -1,31 +1,25 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import {
-  BatchAborted,
-  type EffectSession,
-  type EffectStore,
-  type LogRow,
-  type ParkedCommand,
-  type TakenLog,
-} from '../../ports/effect-store.ts'
+import { BatchAborted, type EffectSession, type EffectStore, type LogRow, type TakenLog } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
 import { Wake } from '../../runtime/wake.ts'
-import { cellKey } from './cells.ts'
+import { divert, type Collected } from '../sql/divert.ts'
+import type { SqlExecutor, SqlShared } from '../sql/executor.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { runLeftBehind } from './left-behind.ts'
 import { Mailbox } from './mailbox.ts'
-import { dueAfter, Parking } from './parking.ts'
+import { Parking } from './parking.ts'
+import { loadParked, takeParked } from './take-parked.ts'
 import { settle, type Work } from './work.ts'
 
 /** How long an idle lane sleeps between looks at the log; a ring ends the sleep at once. */
 const IDLE_MS_MIN = 25
 const IDLE_MS_MAX = 1000
 
-/** How many parked keys one batch takes up again, and how many commands of each at least. */
+/** How many parked keys one batch takes up again. */
 const PARKED_KEYS_MAX = 100
-const PARKED_COMMANDS_MAX = 20
 
 /**
  * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Behind a smaller one that would gain less
@@ -41,17 +35,14 @@ export interface LaneOptions extends Pick<
   /** About how many commands form a batch at most. */
   readonly batchSizeMax: number
   readonly mailboxSizeMax: number
-}
-
-/** A batch as it was collected: what to run, and the log rows it came in. */
-interface Collected {
-  readonly works: readonly Work[]
-  readonly rows: readonly string[]
-  /** What an owner that died has left: to be run first, under watch. */
-  readonly left: readonly Work[]
+  /** Makes what runs the commands of SQL services, where there are some. */
+  readonly sql?: ((shared: SqlShared) => SqlExecutor) | undefined
 }
 
 const NOTHING: Collected = { works: [], rows: [], left: [] }
+
+/** Told when a batch is over, and whether it was stored. */
+type Over = (stored: boolean) => void
 
 /**
  * A lane is `idle` (asleep until rung or until its poll), `working` (a batch is being committed, perhaps the next one planned) or
@@ -64,6 +55,7 @@ export class Lane implements Service {
   readonly #parking = new Parking()
   readonly #mailbox: Mailbox
   readonly #committer: Committer
+  readonly #sql: SqlExecutor | undefined
   readonly #wake = new Wake()
   readonly #begunHere = new Set<string>()
   readonly #changes: { readonly run: () => Promise<void>; readonly cancel: () => void }[] = []
@@ -87,10 +79,13 @@ export class Lane implements Service {
       session: () => this.#connected(),
       lost: () => this.#reconnect(),
       stopping: this.#stopping.signal,
-      fenced: (partitions) => {
-        this.#letGo(partitions)
-        options.fenced(partitions)
-      },
+      fenced: (partitions) => this.#fenced(partitions),
+    })
+    this.#sql = options.sql?.({
+      held: this.#held,
+      parking: this.#parking,
+      ring: () => this.#wake.ring(),
+      fenced: (partition) => void this.#change(async () => this.#fenced([partition])),
     })
   }
 
@@ -100,6 +95,8 @@ export class Lane implements Service {
   }
 
   async stop(): Promise<void> {
+    // First: what runs may be waiting for a batch of this lane.
+    await this.#sql?.stop()
     this.#stopping.abort()
     this.#wake.ring()
     await this.#loop
@@ -114,7 +111,8 @@ export class Lane implements Service {
 
   /** Whether this very process has the command in a batch right now. */
   inHand(commandId: string): boolean {
-    return [this.#current, this.#next].some(({ works, left }) => [...works, ...left].some((work) => work.envelope.id === commandId))
+    const batches = [this.#current, this.#next].flatMap(({ works, left }) => [...works, ...left])
+    return batches.some((work) => work.envelope.id === commandId) || this.#sql?.inHand(commandId) === true
   }
 
   /** For how long nothing has come to an end, in milliseconds; 0 when idle. A stuck lane must not have its lease renewed. */
@@ -148,14 +146,16 @@ export class Lane implements Service {
       const abandoned = new Set(rows.filter((row) => row.abandoned === true).map((row) => row.partition))
       const until = abandoned.size > 0 ? await session.lastRow() : undefined
       // Held last: a partition whose parked keys are not known yet would let newer commands of theirs overtake.
-      await this.#loadParked(session, numbers, abandoned)
+      await loadParked({ numbers, abandoned }, session, this.#parking, this.#options.now)
       for (const { partition, epoch } of rows)
         this.#held.take(partition, epoch, last.get(partition) ?? 0, abandoned.has(partition) ? until : undefined)
+      this.#sql?.adopt(numbers)
     })
   }
 
   /** Stops to serve partitions, after the batch under way: then they may be given to somebody else. */
-  drop(partitions: readonly number[]): Promise<void> {
+  async drop(partitions: readonly number[]): Promise<void> {
+    await this.#sql?.leave(partitions)
     return this.#change(async () => this.#letGo(partitions))
   }
 
@@ -164,6 +164,12 @@ export class Lane implements Service {
     for (const partition of partitions) this.#held.drop(partition)
     this.#parking.retain((partition) => this.#held.has(partition))
     this.#committer.forget()
+    this.#sql?.cut(partitions)
+  }
+
+  #fenced(partitions: readonly number[]): void {
+    this.#letGo(partitions)
+    this.#options.fenced(partitions)
   }
 
   async #run(): Promise<void> {
@@ -196,16 +202,21 @@ export class Lane implements Service {
   /** One batch: collected, planned, and its commit begun. False: there was nothing to do. */
   async #cycle(): Promise<boolean> {
     this.#busySince ??= performance.now()
+    let over: Over | undefined
+    let done = false
     try {
       // Whoever was answered just now, or is just arriving, shares this batch.
       await new Promise(setImmediate)
       this.#next = await this.#collect()
-      const { works, rows, left } = this.#next
+      over = await this.#turn(this.#next)
+      const { works, rows, left, diverted } = this.#next
       if (left.length > 0 && !(await this.#runLeft(left))) return this.#deferNext()
-      if (works.length === 0) return left.length > 0
+      done = works.length === 0
+      if (done) return left.length > 0 || diverted === true
       const prepared = await this.#committer.prepare(works, rows)
       await this.#settled()
-      this.#begin(prepared)
+      this.#begin(prepared, over)
+      over = undefined
       if (prepared.planned === undefined || works.length < OVERLAP_MIN) await this.#settled()
       return true
     } catch (error) {
@@ -213,6 +224,7 @@ export class Lane implements Service {
       for (const work of this.#next.works) settle(work, { status: 'deferred' })
       throw error
     } finally {
+      over?.(done)
       this.#next = NOTHING
       if (this.#underWay === undefined) this.#busySince = undefined
     }
@@ -229,7 +241,19 @@ export class Lane implements Service {
       begunHere: this.#begunHere,
       goesOn,
       crash: this.#options.crash,
+      shared: this.#next.shared,
     })
+  }
+
+  /** Waits until SQL commands leave the numbers of these partitions alone. Until the batch is over they wait for it. */
+  async #turn({ works, left, stored }: Collected): Promise<Over | undefined> {
+    if (this.#sql === undefined || works.length + left.length === 0) return stored
+    const turn = this.#sql.numbering.take(new Set([...works, ...left].map((work) => work.partition)), this)
+    await turn.ready
+    return (isStored) => {
+      turn.end()
+      stored?.(isStored)
+    }
   }
 
   /** What came behind something that was given back must not overtake it. */
@@ -238,18 +262,22 @@ export class Lane implements Service {
     return true
   }
 
-  #begin(prepared: PreparedBatch): void {
+  #begin(prepared: PreparedBatch, over: Over | undefined): void {
+    const { givenBack } = this.#committer
+    let stored = false
     const collected = this.#next
     this.#current = collected
     this.#next = NOTHING
     this.#busySince = performance.now()
     this.#underWay = this.#committer
       .commit(prepared)
+      .then(() => void (stored = this.#committer.givenBack === givenBack))
       .catch((error: unknown) => {
         for (const work of collected.works) settle(work, { status: 'deferred' })
         this.#failure = { error }
       })
       .finally(() => {
+        over?.(stored)
         this.#current = NOTHING
         this.#underWay = undefined
         this.#busySince = undefined
@@ -267,18 +295,21 @@ export class Lane implements Service {
 
   async #collect(): Promise<Collected> {
     const { batchSizeMax } = this.#options
-    const held = this.#held.numbers
+    const held = this.#held.numbers.filter((partition) => this.#sql?.isFull(partition) !== true)
     // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
     const arrived = this.#mailbox.take(batchSizeMax)
-    const mine = arrived.filter((work) => this.#held.has(work.partition))
-    for (const work of arrived) if (!this.#held.has(work.partition)) settle(work, { status: 'deferred' })
+    const served = new Set(held)
+    const mine = arrived.filter((work) => served.has(work.partition))
+    for (const work of arrived) if (!served.has(work.partition)) settle(work, { status: 'deferred' })
     // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
     if (held.length === 0 || !this.#options.mayWrite()) {
       for (const work of mine) settle(work, { status: 'deferred' })
       return NOTHING
     }
     this.#next = { works: mine, rows: [], left: [] }
-    const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, this.#current.rows)
+    const given = this.#sql?.givenBack
+    const inHand = this.#sql === undefined ? this.#current.rows : [...this.#current.rows, ...this.#sql.rows]
+    const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, inHand)
     if (taken.rows.length > 0) await this.#options.crash?.reach('engine.taken')
     const parked = await this.#takeParked()
     const [left, rest] = this.#leftBehind(taken)
@@ -288,7 +319,9 @@ export class Lane implements Service {
     for (const work of behind) settle(work, { status: 'deferred' })
     const direct = behind.length === 0 ? mine : mine.filter((work) => !taken.more.has(work.partition))
     const works = [...parked.works, ...logged, ...direct]
-    return { works, rows: rest.map((row) => row.seq), left: [...parked.left, ...left.flatMap(worksOf)] }
+    const collected = { works, rows: rest.map((row) => row.seq), left: [...parked.left, ...left.flatMap(worksOf)] }
+    if (this.#sql === undefined) return collected
+    return divert(collected, { sql: this.#sql, parking: this.#parking, now: this.#options.now(), givenBack: given })
   }
 
   /** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
@@ -306,25 +339,9 @@ export class Lane implements Service {
     // The commit under way may be about to finish them.
     await this.#settled()
     const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
-    // A key alone may fill the batch: it must catch up with what arrives behind it meanwhile.
-    const limit = Math.max(PARKED_COMMANDS_MAX, Math.floor(this.#options.batchSizeMax / Math.max(1, due.length)))
-    const commands = await (await this.#connected()).parked(due, limit)
-    if (commands.length > 0) await this.#options.crash?.reach('retry.taken')
-    const waiting = new Set(commands.map(homeOf))
-    for (const key of due) if (!waiting.has(cellKey(key.service, key.key))) this.#parking.delete(key)
-    const dead = new Set(commands.filter(({ dueAt }) => dueAt === Infinity).map(homeOf))
-    for (const key of due) {
-      if (dead.has(cellKey(key.service, key.key))) this.#parking.set({ ...key, dueAt: dueAfter(this.#options.now(), Infinity) })
-    }
-    const ready = dead.size === 0 ? commands : commands.filter((command) => !dead.has(homeOf(command)))
-    const [works, left]: [Work[], Work[]] = [[], []]
-    const leftBehind = new Set(due.filter((key) => key.leftBehind === true).map(({ service, key }) => cellKey(service, key)))
-    for (const command of ready) {
-      const { envelope, partition, seq, attempts } = command
-      const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts } }
-      ;(leftBehind.has(homeOf(command)) ? left : works).push(work)
-    }
-    return { works, left }
+    const taken = await takeParked(due, await this.#connected(), this.#parking, this.#options)
+    if (taken.works.length + taken.left.length > 0) await this.#options.crash?.reach('retry.taken')
+    return taken
   }
 
   #change(task: () => Promise<void>): Promise<void> {
@@ -334,19 +351,6 @@ export class Lane implements Service {
       this.#changes.push({ run: () => task().then(resolve, reject), cancel: resolve })
       this.#wake.ring()
     })
-  }
-
-  async #loadParked(session: EffectSession, partitions: readonly number[], abandoned: ReadonlySet<number>): Promise<void> {
-    for (const { envelope, partition, dueAt } of await session.parkedHeads(partitions)) {
-      const looked = dueAt === Infinity ? dueAfter(this.#options.now(), Infinity) : dueAt
-      this.#parking.set({
-        service: envelope.service,
-        key: envelope.keys[0] ?? '',
-        partition,
-        dueAt: looked,
-        leftBehind: abandoned.has(partition),
-      })
-    }
   }
 
   #connected(): Promise<EffectSession> {
@@ -379,7 +383,7 @@ export class Lane implements Service {
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
         this.#parking.retain(() => false)
-        await this.#loadParked(session, numbers, this.#held.abandoned)
+        await loadParked({ numbers, abandoned: this.#held.abandoned }, session, this.#parking, this.#options.now)
         return
       } catch (error) {
         this.#options.log.warn({ reason: String(error), attempt }, 'the engine cannot reach PostgreSQL; it tries again')
@@ -392,8 +396,4 @@ export class Lane implements Service {
 
 function worksOf({ seq, partition, commands }: LogRow): Work[] {
   return commands.map((envelope) => ({ envelope, partition, origin: { from: 'log', row: seq } }))
-}
-
-function homeOf({ envelope }: ParkedCommand): string {
-  return cellKey(envelope.service, envelope.keys[0] ?? '')
 }

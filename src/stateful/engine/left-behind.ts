@@ -19,6 +19,8 @@ export interface LeftBehindOptions {
   /** Called before each group: the engine is slow, not stuck. */
   readonly goesOn: () => void
   readonly crash?: CrashPoints | undefined
+  /** Rows that others consume, because they hold commands of SQL services too. */
+  readonly shared?: ReadonlySet<string> | undefined
 }
 
 interface Group {
@@ -29,12 +31,12 @@ interface Group {
 /** Runs them in order, one group after the other. False: something was given back, and nothing may overtake it. */
 export async function runLeftBehind(
   left: readonly Work[],
-  { session, committer, held, begunHere, goesOn, crash }: LeftBehindOptions,
+  { session, committer, held, begunHere, goesOn, crash, shared }: LeftBehindOptions,
 ): Promise<boolean> {
   const again = left.map(({ envelope }) => envelope.id).filter((id) => begunHere.has(id))
   if (again.length > 0) await session.survived(again)
   const before = await session.begunBefore(left.map(({ envelope }) => envelope.id))
-  for (const { works, rows } of groupsOf(left, ({ envelope }) => before.has(envelope.id))) {
+  for (const { works, rows } of groupsOf(left, ({ envelope }) => before.has(envelope.id), shared)) {
     // Fenced meanwhile: they are another owner's now.
     if (works.some(({ partition }) => !held.has(partition))) return false
     goesOn()
@@ -54,7 +56,7 @@ export async function runLeftBehind(
 }
 
 /** Suspects alone, the others together, all in their order. A log row is consumed by the group that has its last command. */
-function groupsOf(works: readonly Work[], isSuspect: (work: Work) => boolean): Group[] {
+function groupsOf(works: readonly Work[], isSuspect: (work: Work) => boolean, shared?: ReadonlySet<string>): Group[] {
   const groups: Group[] = []
   const lastGroup = new Map<string, Group>()
   let open: Group | undefined
@@ -66,6 +68,6 @@ function groupsOf(works: readonly Work[], isSuspect: (work: Work) => boolean): G
     group.works.push(work)
     if (work.origin.from === 'log') lastGroup.set(work.origin.row, group)
   }
-  for (const [row, group] of lastGroup) group.rows.push(row)
+  for (const [row, group] of lastGroup) if (shared?.has(row) !== true) group.rows.push(row)
   return groups
 }

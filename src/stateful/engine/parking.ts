@@ -21,8 +21,16 @@ export class Parking {
     this.#keys.set(cellKey(parked.service, parked.key), parked)
   }
 
-  delete({ service, key }: Pick<ParkedKey, 'service' | 'key'>): void {
-    this.#keys.delete(cellKey(service, key))
+  /** Forgets a key, unless something has been said about it since `parked`. */
+  delete(parked: ParkedKey): void {
+    const id = cellKey(parked.service, parked.key)
+    if (this.#keys.get(id) === parked) this.#keys.delete(id)
+  }
+
+  /** One more command waits behind the head of this key: whoever found none a moment ago must look again, and not forget the key. */
+  renew(parked: ParkedKey): void {
+    const id = cellKey(parked.service, parked.key)
+    this.#keys.set(id, { ...(this.#keys.get(id) ?? parked) })
   }
 
   /** Forgets the keys of partitions that are not held any more. */

@@ -38,8 +38,8 @@ export type LoadedCells = readonly (Cell | UnreadableState | undefined)[]
 
 /** What a batch is planned with. */
 export interface PlanOptions {
-  readonly runners: ReadonlyMap<string, CommandRunner>
-  /** The cells of every command, loaded; or why one could not be made of what is stored. */
+  readonly runners: ReadonlyMap<string, Pick<CommandRunner, 'command' | 'run'>>
+  /** The cells of every command, loaded; or why one could not be made of what is stored. None for a command whose state Twofold does not keep. */
   readonly cells: readonly LoadedCells[]
   /** Whether a key waits behind a failing head. */
   readonly parkedKey: (service: string, key: string) => boolean
@@ -113,7 +113,7 @@ class BatchPlan {
     if (known !== undefined) return this.#duplicate(work, known)
     if (this.#parkedIds.has(envelope.id)) return void this.#answers.push({ work, result: { status: 'held' } })
     if (this.#claimedByNeighbour(work)) return
-    if (this.#isExpired(work)) return this.#die(work, expired(this.#options.now - madeAt(envelope.id)), 0)
+    if (isExpired(work, this.#options)) return this.#die(work, expired(this.#options.now - madeAt(envelope.id)), 0)
     const home = envelope.keys[0] ?? ''
     const waits = this.#parkedKeys.size > 0 && this.#parkedKeys.has(cellKey(envelope.service, home))
     // A parked command that comes after its head has failed again simply stays where it is.
@@ -140,7 +140,7 @@ class BatchPlan {
     this.#finish(work, ran, gone ? 0 : version)
   }
 
-  #run(runner: CommandRunner, { id, command, input, condition }: Envelope, cells: readonly Cell[]): Ran {
+  #run(runner: Pick<CommandRunner, 'run'>, { id, command, input, condition }: Envelope, cells: readonly Cell[]): Ran {
     const [home] = cells
     if (condition !== undefined && home !== undefined && !conditionHolds(condition, home))
       return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
@@ -248,11 +248,6 @@ class BatchPlan {
   }
 
   /** Whether a copy of it may have run so long ago that its outcome is about to be forgotten, or is. */
-  #isExpired({ envelope, origin }: Work): boolean {
-    const { carriedMsMax, now } = this.#options
-    return carriedMsMax !== undefined && origin.from === 'log' && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
-  }
-
   #die(work: Work, error: unknown, attempts: number): void {
     const { envelope, partition } = work
     const message = error instanceof Error ? error.message : String(error)
@@ -287,6 +282,11 @@ class BatchPlan {
 
 /** So often a command may be begun, and its process end, after the one it was first run by: then it is not begun again. */
 const BEGUN_MAX = 2
+
+/** Whether it has waited in the log for so long that it dies without being run. */
+export function isExpired({ envelope, origin }: Work, { carriedMsMax, now }: Pick<PlanOptions, 'carriedMsMax' | 'now'>): boolean {
+  return carriedMsMax !== undefined && origin.from === 'log' && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
+}
 
 function expired(ageMs: number): Error {
   const hours = (ageMs / 3_600_000).toFixed(1)

@@ -160,7 +160,7 @@ function keepAll({ cells, replaced, removed }: Run): void {
   }
 }
 
-function rejected(command: AnyCommand, { code, data }: RejectedByHandler): Ran {
+export function rejected(command: AnyCommand, { code, data }: RejectedByHandler): Ran {
   try {
     const schema = command.rejections[code]?.schema
     return { status: 'rejected', code, data: schema && JSON.stringify(checked(schema, data, `the data of rejection '${code}'`)) }
@@ -170,21 +170,21 @@ function rejected(command: AnyCommand, { code, data }: RejectedByHandler): Ran {
 }
 
 /** What leaves the handler passes its schema, so that a whole state returned as a reply does not leak its other fields. */
-function checked(schema: Schema, value: unknown, what: string): unknown {
+export function checked(schema: Schema, value: unknown, what: string): unknown {
   const result = check(schema, value)
   if (result.faults === undefined) return result.value
   const faults = result.faults.map((fault) => `${fault.path || '/'}: ${fault.message}`).join('; ')
   throw new TwofoldError('HANDLER_FAILED', `${what} does not fit the contract: ${faults}`, { faults: result.faults })
 }
 
-function emitted(event: AnyEvent, data: unknown): Emitted {
+export function emitted(event: AnyEvent, data: unknown): Emitted {
   return {
     event,
     data: JSON.stringify(checked(event.data, data, `the data of event ${event.service}.${event.name}`)),
   }
 }
 
-function rejecters(command: AnyCommand): AnyContext['reject'] {
+export function rejecters(command: AnyCommand): AnyContext['reject'] {
   return mapEach(command.rejections, (_, code) => (data: unknown) => {
     throw new RejectedByHandler(code, data)
   })
@@ -198,14 +198,14 @@ function cellOf(run: Run, state: unknown): Cell {
   return cell
 }
 
-function mapEach<Part>(parts: Readonly<Record<string, Part>>, make: (part: Part, name: string) => unknown): Record<string, never> {
+export function mapEach<Part>(parts: Readonly<Record<string, Part>>, make: (part: Part, name: string) => unknown): Record<string, never> {
   return Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, make(part, name) as never]))
 }
 
-function unknown(service: string, name: string): TwofoldError {
+export function unknown(service: string, name: string): TwofoldError {
   return new TwofoldError('UNKNOWN_COMMAND', `service ${service} has no command '${name}' in this program; it may come from a newer one`)
 }
 
-function misused(message: string): TwofoldError {
+export function misused(message: string): TwofoldError {
   return new TwofoldError('HANDLER_MISUSED', message)
 }

@@ -1,0 +1,54 @@
+// Parked keys as the database has them: which there are, and the commands of those whose time has come.
+import type { EffectSession, ParkedCommand } from '../../ports/effect-store.ts'
+import { cellKey } from './cells.ts'
+import { dueAfter, type Parking } from './parking.ts'
+import type { ParkedKey } from './plan-batch.ts'
+import type { Work } from './work.ts'
+
+/** How many commands of each key are taken up at a time, at least. */
+const COMMANDS_MIN = 20
+
+/** The commands of keys that are due, in their order; a key without any goes on as usual. `left`: of keys whose former owner died. */
+export async function takeParked(
+  due: readonly ParkedKey[],
+  session: Pick<EffectSession, 'parked'>,
+  parking: Parking,
+  { now, batchSizeMax }: { readonly now: () => number; readonly batchSizeMax: number },
+): Promise<{ readonly works: readonly Work[]; readonly left: readonly Work[] }> {
+  // A key alone may fill the batch: it must catch up with what arrives behind it meanwhile.
+  const limit = Math.max(COMMANDS_MIN, Math.floor(batchSizeMax / Math.max(1, due.length)))
+  const commands = await session.parked(due, limit)
+  const waiting = new Set(commands.map(homeOf))
+  for (const key of due) if (!waiting.has(cellKey(key.service, key.key))) parking.delete(key)
+  const dead = new Set(commands.filter(({ dueAt }) => dueAt === Infinity).map(homeOf))
+  for (const key of due) {
+    if (dead.has(cellKey(key.service, key.key))) parking.set({ ...key, dueAt: dueAfter(now(), Infinity) })
+  }
+  const ready = dead.size === 0 ? commands : commands.filter((command) => !dead.has(homeOf(command)))
+  const [works, left]: [Work[], Work[]] = [[], []]
+  const leftBehind = new Set(due.filter((key) => key.leftBehind === true).map(({ service, key }) => cellKey(service, key)))
+  for (const command of ready) {
+    const { envelope, partition, seq, attempts } = command
+    const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts } }
+    ;(leftBehind.has(homeOf(command)) ? left : works).push(work)
+  }
+  return { works, left }
+}
+
+/** Notes the keys of these partitions that wait. */
+export async function loadParked(
+  { numbers, abandoned }: { readonly numbers: readonly number[]; readonly abandoned: ReadonlySet<number> },
+  session: Pick<EffectSession, 'parkedHeads'>,
+  parking: Parking,
+  now: () => number,
+): Promise<void> {
+  for (const { envelope, partition, dueAt } of await session.parkedHeads(numbers)) {
+    const looked = dueAt === Infinity ? dueAfter(now(), Infinity) : dueAt
+    const key = envelope.keys[0] ?? ''
+    parking.set({ service: envelope.service, key, partition, dueAt: looked, leftBehind: abandoned.has(partition) })
+  }
+}
+
+function homeOf({ envelope }: ParkedCommand): string {
+  return cellKey(envelope.service, envelope.keys[0] ?? '')
+}

@@ -1,0 +1,105 @@
+// Takes the commands of SQL services out of what the lane has collected. Their order among themselves and the direct ones stays as it is;
+// between a key of theirs and one of an entity service there is none.
+import type { Parking } from '../engine/parking.ts'
+import { cellKey } from '../engine/cells.ts'
+import { settle, type Work } from '../engine/work.ts'
+import type { SqlExecutor } from './executor.ts'
+
+/** What a lane has collected for a batch. */
+export interface Collected {
+  readonly works: readonly Work[]
+  /** Log rows that the batch consumes. */
+  readonly rows: readonly string[]
+  /** What an owner that died has left: to be run first, under watch. */
+  readonly left: readonly Work[]
+  /** Something was taken out for SQL services. */
+  readonly diverted?: boolean
+  /** Rows that hold commands of both kinds: their SQL commands wait until the others are stored, and consume the row. */
+  readonly shared?: ReadonlySet<string>
+  /** Told whether those others were stored. */
+  readonly stored?: (yes: boolean) => void
+}
+
+export interface DivertOptions {
+  readonly sql: SqlExecutor
+  readonly parking: Parking
+  readonly now: number
+  /** `sql.givenBack` from before the log was read. */
+  readonly givenBack: number | undefined
+}
+
+/** What is left for the lane. */
+export function divert(collected: Collected, { sql, parking, now, givenBack }: DivertOptions): Collected {
+  const isSql = ({ envelope }: Work): boolean => sql.serves(envelope.service)
+  const all = [...collected.left, ...collected.works]
+  if (!all.some(isSql)) return collected
+  // What was given back meanwhile is missing in what was taken, and what came behind it must not overtake it.
+  const open = sql.givenBack === givenBack
+  let diverted = false
+  divertParked(
+    all.filter((work) => isSql(work) && work.origin.from === 'parked'),
+    sql,
+    parking,
+    now,
+  )
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const shared = new Set<string>()
+  const consumedThere = new Set<string>()
+  // From the first row on that finds no room nothing of its partition is taken: what comes later would overtake.
+  const refused = new Set<number>()
+  const stays = new Set<string>()
+  for (const [seq, works] of rowsOf(all)) {
+    const theirs = works.filter(isSql)
+    const partition = works[0]?.partition ?? 0
+    if (theirs.length > 0 && !(open && sql.takes(partition))) refused.add(partition)
+    if (refused.has(partition)) stays.add(seq)
+    else if (theirs.length > 0) {
+      const mixed = theirs.length < works.length
+      if (mixed) shared.add(seq)
+      consumedThere.add(seq)
+      diverted = true
+      sql.addRow(seq, theirs, mixed ? promise : undefined)
+    }
+  }
+  const kept = (work: Work): boolean => {
+    const { origin, partition } = work
+    if (origin.from === 'log') return !isSql(work) && !stays.has(origin.row)
+    if (origin.from === 'parked') return !isSql(work)
+    if (refused.has(partition) || (isSql(work) && !(open && sql.takes(partition)))) {
+      settle(work, { status: 'deferred' })
+      return false
+    }
+    if (!isSql(work)) return true
+    diverted = true
+    sql.addDirect(work)
+    return false
+  }
+  const [left, works] = [collected.left.filter(kept), collected.works.filter(kept)]
+  const rows = collected.rows.filter((row) => !consumedThere.has(row) && !stays.has(row))
+  return { works, rows, left, diverted, ...(shared.size > 0 ? { shared, stored: resolve } : {}) }
+}
+
+/** Key by key. One that finds no room is looked at again in a moment. */
+function divertParked(works: readonly Work[], sql: SqlExecutor, parking: Parking, now: number): void {
+  for (const group of Map.groupBy(works, ({ envelope }) => cellKey(envelope.service, envelope.keys[0] ?? '')).values()) {
+    const [head] = group
+    if (head === undefined) continue
+    const key = { service: head.envelope.service, key: head.envelope.keys[0] ?? '', partition: head.partition, dueAt: now + NO_ROOM_MS }
+    if (sql.takes(head.partition)) sql.addParked(key, group)
+    else parking.set(key)
+  }
+}
+
+const NO_ROOM_MS = 100
+
+/** The commands of each log row, in the order of the rows. */
+function rowsOf(works: readonly Work[]): Map<string, Work[]> {
+  const rows = new Map<string, Work[]>()
+  for (const work of works) {
+    if (work.origin.from !== 'log') continue
+    const row = rows.get(work.origin.row)
+    if (row === undefined) rows.set(work.origin.row, [work])
+    else row.push(work)
+  }
+  return rows
+}

@@ -1,0 +1,220 @@
+// SQL commands in hand: each waits for its turn at its keys, then for a connection, and runs beside all others. A slow one holds up its own
+// keys and nobody else.
+//
+// A partition is `served`, `full` (more of its commands wait in the log than fit here; it is not read on until half of them are done) or
+// `left` (given up: what waits goes back, what runs gets a moment to end and is cut then).
+import { pause } from '../../runtime/backoff.ts'
+import type { SqlStore } from '../../ports/sql-store.ts'
+import type { Parking } from '../engine/parking.ts'
+import type { ParkedKey } from '../engine/plan-batch.ts'
+import { settle, type Work } from '../engine/work.ts'
+import type { AnyStatefulSql } from '../stateful-sql.ts'
+import { jobOf, type Job, type ParkedInHand, type RowInHand } from './job.ts'
+import { runJob, type JobOptions } from './run-job.ts'
+import { SqlCommandRunner } from './run-sql-command.ts'
+import { SessionPool } from './session-pool.ts'
+import { Turns } from './turns.ts'
+
+/**
+ * So many commands are in hand at most, and so many of one partition: a slow key with a long queue must leave room for others. The rest stays
+ * in the log; with more in hand each look at the log would have more rows to pass by.
+ */
+const JOBS_MAX = 1000
+const JOBS_PER_PARTITION_MAX = 250
+
+/** How long running handlers may go on when their partition is given up. Who waits for the partition waits with them. */
+const GRACE_MS = 50
+
+export interface SqlExecutorOptions extends Pick<JobOptions, 'handlerMs' | 'log' | 'now' | 'mayWrite' | 'carriedMsMax'> {
+  readonly sides: readonly AnyStatefulSql[]
+  readonly store: SqlStore
+  /** Connections at most; so many handlers run at a time. */
+  readonly connectionsMax: number
+}
+
+/** What the lane shares with it. */
+export type SqlShared = Pick<JobOptions, 'held' | 'parking' | 'fenced' | 'ring'>
+
+export class SqlExecutor {
+  /** One partition numbers its events one transaction after the other: the batches of the lane take their turn here too. */
+  readonly numbering = new Turns<number>()
+  readonly #options: JobOptions
+  readonly #pool: SessionPool
+  readonly #ring: () => void
+  readonly #parking: Parking
+  readonly #keys = new Turns<string>()
+  readonly #jobs = new Map<Job, Promise<void>>()
+  readonly #rows = new Map<string, RowInHand>()
+  readonly #counts = new Map<number, number>()
+  readonly #full = new Set<number>()
+  readonly #left = new Set<number>()
+  #stopping = false
+  #givenBack = 0
+
+  constructor({ sides, store, connectionsMax, ...rest }: SqlExecutorOptions, shared: SqlShared) {
+    const runners = new Map(sides.map((side) => [side.contract.name, new SqlCommandRunner(side)]))
+    this.#pool = new SessionPool(store, connectionsMax)
+    this.#options = { ...rest, ...shared, runners, pool: this.#pool, numbering: this.numbering }
+    this.#parking = shared.parking
+    this.#ring = shared.ring
+  }
+
+  serves(service: string): boolean {
+    return this.#options.runners.has(service)
+  }
+
+  /** Numbers of log rows in hand: they are not taken again. */
+  get rows(): readonly string[] {
+    return [...this.#rows.keys()]
+  }
+
+  /** How often something went back to where it came from. */
+  get givenBack(): number {
+    return this.#givenBack
+  }
+
+  inHand(commandId: string): boolean {
+    return this.#jobs.size > 0 && [...this.#jobs.keys()].some(({ work }) => work.envelope.id === commandId)
+  }
+
+  isFull(partition: number): boolean {
+    return this.#full.has(partition)
+  }
+
+  /** Whether further commands of this partition are taken. One refusal holds until there is room again, so that nothing overtakes. */
+  takes(partition: number): boolean {
+    if (this.#stopping || this.#left.has(partition)) return false
+    if (this.#jobs.size >= JOBS_MAX || this.#count(partition) >= JOBS_PER_PARTITION_MAX) this.#full.add(partition)
+    return !this.#full.has(partition)
+  }
+
+  /** Commands of a log row. `ready` resolves once the rest of the row is stored. */
+  addRow(seq: string, works: readonly Work[], ready?: Promise<boolean>): void {
+    const row: RowInHand = { seq, remaining: works.length, dropped: false, ready }
+    this.#rows.set(seq, row)
+    for (const work of works) this.#add(jobOf(work, { row }))
+  }
+
+  /** Commands of a parked key that are due. Until they have ended the key is not looked at. */
+  addParked(key: ParkedKey, works: readonly Work[]): void {
+    const parked: ParkedInHand = { key: { ...key, dueAt: Infinity }, remaining: works.length, failed: false }
+    this.#parking.set(parked.key)
+    for (const work of works) this.#add(jobOf(work, { parked }))
+  }
+
+  addDirect(work: Work): void {
+    this.#add(jobOf(work))
+  }
+
+  /** Partitions are served from here on. */
+  adopt(partitions: readonly number[]): void {
+    for (const partition of partitions) this.#left.delete(partition)
+  }
+
+  /** Gives partitions up. Returns when nothing of them runs any more. */
+  async leave(partitions: readonly number[]): Promise<void> {
+    for (const partition of partitions) this.#left.add(partition)
+    await this.#empty((partition) => this.#left.has(partition))
+  }
+
+  /** Gives partitions up that are somebody else's already. */
+  cut(partitions: readonly number[]): void {
+    for (const partition of partitions) {
+      this.#left.add(partition)
+      this.#giveBack(partition)
+    }
+    for (const { work, cut } of this.#jobs.keys()) if (this.#left.has(work.partition)) cut.abort()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true
+    await this.#empty(() => true)
+    await this.#pool.close()
+  }
+
+  #count(partition: number): number {
+    return this.#counts.get(partition) ?? 0
+  }
+
+  #add(job: Job): void {
+    this.#counts.set(job.work.partition, this.#count(job.work.partition) + 1)
+    this.#jobs.set(job, this.#go(job))
+  }
+
+  async #go(job: Job): Promise<void> {
+    const { work, row } = job
+    const turn = this.#keys.take(job.names)
+    try {
+      await turn.ready
+      if (row?.ready !== undefined && !(await row.ready)) this.#giveBack(work.partition)
+      if (job.cut.signal.aborted) return
+      job.running = true
+      if (!(await runJob(job, this.#options))) this.#giveBack(work.partition, job)
+    } catch (error) {
+      this.#options.log.error(
+        { err: error, commandId: work.envelope.id },
+        'an SQL command could not be brought to an end; it is given back',
+      )
+      this.#giveBack(work.partition, job)
+    } finally {
+      turn.end()
+      this.#jobs.delete(job)
+      this.#counts.set(work.partition, this.#count(work.partition) - 1)
+      this.#done(job)
+    }
+  }
+
+  #done({ work, row, parked, cut }: Job): void {
+    // Whoever was answered already does not hear this.
+    settle(work, { status: 'deferred' })
+    if (row !== undefined && (row.remaining === 0 || row.dropped) && this.#rows.get(row.seq) === row) this.#rows.delete(row.seq)
+    if (parked !== undefined) {
+      parked.remaining -= 1
+      const { service, key } = parked.key
+      if (parked.remaining === 0 && !parked.failed && !cut.signal.aborted && this.#parking.has(service, key)) {
+        // Whether anything of the key is left is looked up; newer commands wait behind it until then.
+        this.#parking.set({ ...parked.key, dueAt: this.#options.now() })
+        this.#ring()
+      } else if (parked.failed) this.#ring()
+    }
+    if (this.#jobs.size >= JOBS_MAX / 2) return
+    for (const partition of this.#full) {
+      if (this.#count(partition) >= JOBS_PER_PARTITION_MAX / 2) continue
+      this.#full.delete(partition)
+      this.#ring()
+    }
+  }
+
+  /** What waits of this partition goes back to where it came from, so that nothing overtakes what could not be done (`because`). */
+  #giveBack(partition: number, because?: Job): void {
+    this.#givenBack += 1
+    for (const job of this.#jobs.keys()) {
+      if (job.work.partition !== partition) continue
+      if (job.row !== undefined) {
+        job.row.dropped = true
+        if (this.#rows.get(job.row.seq) === job.row) this.#rows.delete(job.row.seq)
+      }
+      if (job.running && job !== because) continue
+      job.cut.abort()
+      settle(job.work, { status: 'deferred' })
+      const { parked } = job
+      if (parked !== undefined && !parked.failed && this.#parking.has(parked.key.service, parked.key.key))
+        this.#parking.set({ ...parked.key, dueAt: this.#options.now() + GIVEN_BACK_MS })
+    }
+  }
+
+  /** Returns when no job of these partitions is left: those that wait go back at once, those that run are cut after a moment. */
+  async #empty(concerns: (partition: number) => boolean): Promise<void> {
+    const jobs = [...this.#jobs].filter(([{ work }]) => concerns(work.partition))
+    if (jobs.length === 0) return
+    for (const partition of new Set(jobs.map(([{ work }]) => work.partition))) this.#giveBack(partition)
+    const ended = Promise.all(jobs.map(([, job]) => job))
+    const grace = new AbortController()
+    await Promise.race([ended.then(() => grace.abort()), pause(GRACE_MS, grace.signal)])
+    for (const [job] of jobs) job.cut.abort()
+    await ended
+  }
+}
+
+/** When the parked commands that were given back are looked at again. */
+const GIVEN_BACK_MS = 1000

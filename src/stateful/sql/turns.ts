@@ -1,0 +1,43 @@
+// Turns at things by name, for several names at once: whoever asks first is first at each of them. All places are taken in one go, so whoever
+// waits for one waits only for those who came before at every name: nobody waits in a circle, and nobody is overtaken.
+
+/** A place in the queues of some names. */
+export interface Turn {
+  /** Resolves when it is this one's turn at all of them. */
+  readonly ready: Promise<unknown>
+  /** Lets the next ones go on; also before it was ready. */
+  end(): void
+}
+
+interface Place {
+  readonly ended: Promise<unknown>
+  readonly party: object | undefined
+}
+
+export class Turns<Name> {
+  readonly #last = new Map<Name, Place>()
+
+  /** `party`: turns of the same one share a name as long as nobody else has come in between. */
+  take(names: Iterable<Name>, party?: object): Turn {
+    let end = (): void => undefined
+    const own = new Promise<void>((resolve) => (end = resolve))
+    const distinct = new Set(names)
+    const before = new Set<Promise<unknown>>()
+    const shared = new Set<Promise<unknown>>()
+    for (const name of distinct) {
+      const last = this.#last.get(name)
+      if (last !== undefined) (party !== undefined && last.party === party ? shared : before).add(last.ended)
+    }
+    const ready = Promise.all(before)
+    // Whoever comes next waits for those it shared with as well, and for those before it where it is given up early.
+    const place: Place = { party, ended: Promise.all([own, ready, ...shared]) }
+    for (const name of distinct) this.#last.set(name, place)
+    void this.#forget(place, distinct)
+    return { ready, end }
+  }
+
+  async #forget(place: Place, names: ReadonlySet<Name>): Promise<void> {
+    await place.ended
+    for (const name of names) if (this.#last.get(name) === place) this.#last.delete(name)
+  }
+}

@@ -1,0 +1,306 @@
+// What goes wrong around an SQL handler: connections that die, deadlocks, handlers that throw or never end, owners that come and go.
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
+import { BatchAborted } from '../../src/ports/effect-store.ts'
+import { until } from '../e2e/program.ts'
+import { butSql, sqlScene, type SqlScene } from './sql-fixture.ts'
+
+let scene: SqlScene
+
+beforeEach(async () => {
+  scene = await sqlScene()
+})
+afterEach(() => scene.close())
+
+const finished = { status: 'finished', outcome: { status: 'succeeded' } }
+
+async function backends(): Promise<{ pid: number; state: string }[]> {
+  const text = 'select pid, state from pg_stat_activity where application_name = $1 and datname = current_database()'
+  return (await scene.client.query<{ pid: number; state: string }>(text, [lockHolderName(scene.instanceId)])).rows
+}
+
+/** Writes what the handler of `account` does before it goes wrong. */
+const insert = (account: string): string =>
+  `insert into account values ('${account}', 1) on conflict (name) do update set cents = account.cents + 1`
+
+test('a backend that dies in the middle of an SQL handler costs nobody an attempt', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  let runs = 0
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    await tx.query(insert('a'))
+    if (runs < 3) await tx.query('select pg_terminate_backend(pg_backend_pid())')
+  })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+  expect([runs, await scene.balances(), await scene.eventNumbers()]).toEqual([3, { a: 1 }, [[1]]])
+})
+
+test('a COMMIT of an SQL handler whose answer is lost is neither repeated nor denied', async () => {
+  let losses = 0
+  const engine = await scene.engine(undefined, {
+    retry: { attempts: 1 },
+    session: (real) =>
+      butSql(real, {
+        commit: async (batch) => {
+          await real.commit(batch)
+          losses += 1
+          if (losses > 3) return
+          await real.close()
+          throw new BatchAborted('lost', 'the answer never came')
+        },
+      }),
+  })
+  for (let round = 1; round <= 5; round += 1)
+    expect(await scene.call(engine, 'put', { account: 'a' })).toMatchObject({ outcome: { body: `{"cents":${round}}` } })
+  // An entity of the same partition goes on with the numbers, whoever made the last one.
+  let counter = 0
+  while (scene.partitionOf(`c-${counter}`, 'counters') !== scene.partitionOf('a')) counter += 1
+  expect(await scene.call(engine, 'count', { account: `c-${counter}` })).toMatchObject(finished)
+  expect([await scene.balances(), await scene.count('outcome'), await scene.eventNumbers()]).toEqual([{ a: 5 }, 6, [[1, 2, 3, 4, 5, 6]]])
+})
+
+test('a COMMIT that is stored only after the command was run again stores one of the two', async () => {
+  const late: (() => Promise<void>)[] = []
+  let lost = 0
+  const engine = await scene.engine(undefined, {
+    session: (real) => {
+      let usable = true
+      return butSql(real, {
+        get usable() {
+          return usable && real.usable
+        },
+        // Without the locks of its keys, which would make the second run wait for the first: the outcome alone must be enough.
+        begin: async (start) => {
+          const standing = await real.begin({ ...start, keys: [] })
+          await late.pop()?.()
+          return standing
+        },
+        // The statement is out, and is stored only when the command has been looked for and not been found.
+        commit: async (batch) => {
+          if (lost > 0) return real.commit(batch)
+          lost += 1
+          usable = false
+          late.push(async () => {
+            await real.commit(batch)
+            await real.close()
+          })
+          throw new BatchAborted('lost', 'the answer never came')
+        },
+        rollback: () => (usable ? real.rollback() : Promise.resolve()),
+        close: () => (usable ? real.close() : Promise.resolve()),
+      })
+    },
+  })
+  const result = await scene.call(engine, 'put', { account: 'a' })
+  expect(result).toMatchObject(finished)
+  expect([await scene.balances(), await scene.count('outcome'), await scene.eventNumbers()]).toEqual([{ a: 1 }, 1, [[1]]])
+})
+
+test('a deadlock between two SQL handlers is resolved without anybody noticing', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  await scene.client.query(`insert into account values ('x', 0), ('y', 0)`)
+  const first = { a: Promise.withResolvers<void>(), b: Promise.withResolvers<void>() }
+  let runs = 0
+  for (const [own, other, rows] of [
+    ['a', 'b', ['x', 'y']],
+    ['b', 'a', ['y', 'x']],
+  ] as const) {
+    scene.acts.set(own, async (tx) => {
+      runs += 1
+      await tx.query('update account set cents = cents + 1 where name = $1', [rows[0]])
+      first[own].resolve()
+      await first[other].promise
+      await tx.query('update account set cents = cents + 1 where name = $1', [rows[1]])
+    })
+  }
+  const results = await Promise.all([scene.call(engine, 'act', { account: 'a' }), scene.call(engine, 'act', { account: 'b' })])
+  for (const result of results) expect(result).toMatchObject(finished)
+  expect([runs, await scene.balances(), await scene.count('dead_letter')]).toEqual([3, { x: 2, y: 2 }, 0])
+})
+
+test('a serialization failure is no attempt, and one that never ends is', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  let runs = 0
+  const fail = `do $$ begin raise exception 'not now' using errcode = '40001'; end $$`
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    await tx.query(insert('a'))
+    if (runs < 6) await tx.query(fail)
+  })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+  scene.acts.set('b', async (tx) => void (await tx.query(fail)))
+  expect(await scene.call(engine, 'act', { account: 'b' })).toMatchObject({ outcome: { status: 'dead' } })
+  expect([runs, await scene.balances()]).toEqual([6, { a: 1 }])
+})
+
+test('an SQL handler that throws leaves no trace, is tried again while its key waits, and ends as a dead letter', async () => {
+  const engine = await scene.engine()
+  let runs = 0
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    await tx.query(insert('a'))
+    throw new Error('a explodes')
+  })
+  const dead = scene.envelope('act', { account: 'a' })
+  expect((await engine.call(dead)).status).toBe('held')
+  const behind = await scene.call(engine, 'put', { account: 'a', amount: 7 })
+  expect(['held', 'finished']).toContain(behind.status)
+  expect(await scene.call(engine, 'put', { account: 'b' })).toMatchObject(finished)
+  await until('the key has gone on', async () => (await scene.balances())['a'] === 7)
+  const { rows } = await scene.client.query('select id, attempts, error, message from twofold.dead_letter')
+  expect(rows).toMatchObject([{ id: dead.id, attempts: 3, error: 'a explodes', message: { command: 'act', input: { account: 'a' } } }])
+  expect([runs, await scene.balances(), await scene.count('_parked'), await scene.count('event')]).toEqual([3, { a: 7, b: 1 }, 0, 2])
+})
+
+test('commands behind a failing SQL command of the log wait for it in their order, also across owners', async () => {
+  let broken = true
+  const seen: string[] = []
+  scene.acts.set('a', async (tx) => {
+    seen.push((await scene.balances())['a']?.toString() ?? 'none')
+    await tx.query(insert('a'))
+    if (broken) throw new Error('not yet')
+  })
+  const engine = await scene.engine(undefined, { retry: { attempts: 1000 } })
+  for (const name of ['act', 'put', 'act', 'put'] as const) await scene.append([scene.envelope(name, { account: 'a', amount: 10 })])
+  await until('all of them are parked', async () => (await scene.count('_parked')) === 4 && (await scene.count('_command')) === 0)
+  await engine.stop()
+  const next = await scene.engine(undefined, { retry: { attempts: 1000 } })
+  await until('it was tried by the next owner', () => seen.length > 2)
+  expect(new Set(seen)).toEqual(new Set(['none']))
+  broken = false
+  const last = await scene.call(next, 'put', { account: 'a', amount: 100 })
+  expect(['held', 'finished']).toContain(last.status)
+  await until('the key has gone on', async () => (await scene.balances())['a'] === 122)
+  expect(seen.slice(-2)).toEqual(['none', '11'])
+  expect([await scene.count('_parked'), await scene.eventNumbers()]).toEqual([0, [[1, 2, 3, 4, 5]]])
+})
+
+test('after a death with `park` the key of an SQL service waits until it is released', async () => {
+  let broken = true
+  scene.acts.set('a', async () => {
+    if (broken) throw new Error('never')
+  })
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 }, afterDeath: 'park' })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({ outcome: { status: 'dead' } })
+  expect((await scene.call(engine, 'put', { account: 'a' })).status).toBe('held')
+  expect(await scene.call(engine, 'put', { account: 'b' })).toMatchObject(finished)
+  expect(await scene.balances()).toEqual({ b: 1 })
+  broken = false
+  await scene.client.query(`select twofold.release_key('vault', 'a')`)
+  await until('the key goes on', async () => (await scene.balances())['a'] === 1)
+})
+
+test('an SQL handler that does not end is cut at its deadline, in the middle of a statement too, and holds up nobody else', async () => {
+  const engine = await scene.engine(undefined, { handlerMs: 300, retry: { attempts: 2 }, connectionsMax: 2 })
+  const aborted: string[] = []
+  const ignores = async (tx: Parameters<NonNullable<ReturnType<typeof scene.acts.get>>>[0], account: string): Promise<void> => {
+    await tx.query(insert(account))
+  }
+  scene.acts.set('statement', async (tx, { account, signal }) => {
+    signal.addEventListener('abort', () => aborted.push(account))
+    await ignores(tx, account)
+    await tx.query('select pg_sleep(60)')
+  })
+  scene.acts.set('idle', async (tx, { account, signal }) => {
+    signal.addEventListener('abort', () => aborted.push(account))
+    await ignores(tx, account)
+    await new Promise(() => undefined)
+  })
+  const slow = [scene.envelope('act', { account: 'statement' }), scene.envelope('act', { account: 'idle' })]
+  const results = await Promise.all([
+    ...slow.map((envelope) => engine.call(envelope)),
+    ...Array.from({ length: 5 }, () => scene.call(engine, 'put', { account: 'quick' })),
+  ])
+  expect(results.slice(2).map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'finished'))
+  await until('both are dead', async () => (await scene.count('dead_letter')) === 2)
+  const { rows } = await scene.client.query<{ attempts: number; error: string }>('select attempts, error from twofold.dead_letter')
+  for (const { attempts, error } of rows) expect([attempts, error]).toEqual([2, expect.stringMatching(/300 ms|statement timeout/)])
+  expect(new Set(aborted)).toContain('idle')
+  expect(await scene.balances()).toEqual({ quick: 5 })
+  await until('no transaction is left', async () => (await backends()).every(({ state }) => state === 'idle'))
+})
+
+test('whoever catches the error of a failed statement and goes on is told that nothing was stored', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  scene.acts.set('a', async (tx) => {
+    await tx.query(insert('a'))
+    await tx.query('select 1 / 0').catch(() => undefined)
+  })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({
+    outcome: { status: 'dead', body: expect.stringContaining('let the error out') },
+  })
+  expect([await scene.balances(), await scene.count('event')]).toEqual([{}, 0])
+})
+
+test('a deferred constraint that refuses the COMMIT is a failure of its handler', async () => {
+  await scene.client.query('create table slip (n int unique deferrable initially deferred)')
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  scene.acts.set('a', async (tx) => void (await tx.query('insert into slip values (1), (1)')))
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({
+    outcome: { status: 'dead', body: expect.stringContaining('duplicate key') },
+  })
+  expect([await scene.count('event'), await scene.count('dead_letter')]).toEqual([0, 1])
+})
+
+test('a former owner stores nothing of an SQL handler that was running when its partition was taken', async () => {
+  const hold = Promise.withResolvers<void>()
+  let begun = false
+  scene.acts.set('a', async (tx) => {
+    await tx.query(insert('a'))
+    if (begun) return
+    begun = true
+    await hold.promise
+  })
+  const zombie = await scene.engine()
+  const held = scene.call(zombie, 'act', { account: 'a' })
+  await until('the handler runs', () => begun)
+  await scene.takeOver(scene.partitions)
+  hold.resolve()
+  expect((await held).status).toBe('deferred')
+  expect([await scene.balances(), await scene.count('outcome'), await scene.count('event')]).toEqual([{}, 0, 0])
+})
+
+test('a takeover waits for the transaction of an SQL handler that passed the fence', async () => {
+  await scene.client.query(
+    `create function slow() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(42); return null; end $$`,
+  )
+  await scene.client.query(
+    'create constraint trigger slow after insert on account deferrable initially deferred for each row execute function slow()',
+  )
+  const engine = await scene.engine()
+  await scene.client.query('select pg_advisory_lock(42)')
+  const call = scene.call(engine, 'put', { account: 'a' })
+  const waiting = `select 1 from pg_stat_activity where application_name = $1 and datname = current_database() and wait_event = 'advisory'`
+  await until('its COMMIT waits', async () => (await scene.client.query(waiting, [lockHolderName(scene.instanceId)])).rowCount === 1)
+  await scene.client.query(`set lock_timeout = '300ms'`)
+  await expect(scene.takeOver(scene.partitions)).rejects.toMatchObject({ code: '55P03' })
+  await scene.client.query('select pg_advisory_unlock(42)')
+  expect(await call).toMatchObject(finished)
+})
+
+test('while its lease may have ended nothing of an SQL handler is stored', async () => {
+  let mayWrite = true
+  const engine = await scene.engine(undefined, { mayWrite: () => mayWrite })
+  scene.acts.set('a', async (tx) => {
+    await tx.query(insert('a'))
+    mayWrite = false
+  })
+  expect((await scene.call(engine, 'act', { account: 'a' })).status).toBe('deferred')
+  expect([await scene.balances(), await scene.count('outcome')]).toEqual([{}, 0])
+})
+
+test('more SQL commands than fit wait in the log, and other partitions go on', { timeout: 60_000 }, async () => {
+  const [slow = ''] = scene.neighbours(1)
+  const hold = Promise.withResolvers<void>()
+  scene.acts.set(slow, () => hold.promise)
+  for (let row = 0; row < 4; row += 1)
+    await scene.append(Array.from({ length: 100 }, () => scene.envelope(row === 0 ? 'act' : 'put', { account: slow })))
+  const engine = await scene.engine()
+  const [other = ''] = scene.neighbours(1, 1)
+  await until('the partition is full', async () => (await scene.call(engine, 'put', { account: slow })).status === 'deferred')
+  await scene.append([scene.envelope('put', { account: other, amount: 3 })])
+  await until('another partition goes on', async () => (await scene.balances())[other] === 3)
+  hold.resolve()
+  await until('the log is empty', async () => (await scene.count('_command')) === 0, 40_000)
+  expect(await scene.balances()).toEqual({ [slow]: 300, [other]: 3 })
+})
