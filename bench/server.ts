@@ -15,22 +15,11 @@ export async function benchServer(url: string | undefined): Promise<BenchServer>
   // Where this runs as root, PostgreSQL runs as another user, who must be able to reach its folder.
   await chmod(folder, 0o755)
   const server = await startEmbeddedPostgres({ dataDir: join(folder, 'data') })
-  const stop = async (): Promise<void> => {
-    await server.stop()
-    await rm(folder, { recursive: true, force: true })
-  }
-  // A run that is called off half-way must not leave its server behind.
-  const callOff = (): void => {
-    // Connections of whatever was being measured are cut now, and say so by errors that are nobody's any more.
-    process.on('uncaughtException', () => undefined)
-    void stop().finally(() => process.exit(130))
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, callOff)
   return {
     url: server.url,
     async [Symbol.asyncDispose]() {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, callOff)
-      await stop()
+      await server.stop()
+      await rm(folder, { recursive: true, force: true })
     },
   }
 }

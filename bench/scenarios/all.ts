@@ -5,6 +5,7 @@ import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
 import { growthBacklog, growthHistory, growthKeys } from './growth.ts'
 import { fastifyBare, httpAccept, httpOpen, httpSync } from './http.ts'
 import { oneTransactionEach } from './one-transaction-each.ts'
+import { sqlHandlers } from './sql-handlers.ts'
 
 export const scenarios: readonly Scenario[] = [
   oneTransactionEach,
@@ -13,6 +14,7 @@ export const scenarios: readonly Scenario[] = [
   engineLog,
   hotKey,
   multiKey,
+  sqlHandlers,
   fastifyBare,
   httpAccept,
   ...httpSync,

@@ -1,6 +1,7 @@
 // The engine without HTTP: commands handed to the owner directly, appended to the log, and all for one key.
 import { pino } from 'pino'
 import type pg from 'pg'
+import type { App } from '../../src/app/define-app.ts'
 import { startBackend, type Backend } from '../../src/app/backend.ts'
 import { resolveOptions } from '../../src/app/options.ts'
 import type { Envelope } from '../../src/contract/envelope.ts'
@@ -119,9 +120,13 @@ async function measured(name: string, setting: Setting, prepare: (backend: Backe
 }
 
 /** A backend with every role on a fresh database, owning all partitions. */
-async function withBackend<Value>(setting: Setting, use: (backend: Backend, client: pg.Client) => Promise<Value>): Promise<Value> {
+export async function withBackend<Value>(
+  setting: Setting,
+  use: (backend: Backend, client: pg.Client) => Promise<Value>,
+  app: App = bankApp,
+): Promise<Value> {
   return withDatabase(setting.server, async (url, client) => {
-    const backend = await startBackend(bankApp, url, resolveOptions({ roles: ['stateless', 'stateful'] }), pino({ level: 'warn' }))
+    const backend = await startBackend(app, url, resolveOptions({ roles: ['stateless', 'stateful'] }), pino({ level: 'warn' }))
     try {
       await untilOwned(backend)
       return await use(backend, client)
