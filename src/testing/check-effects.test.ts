@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { checkFinished, checkOnce, checkOrder, checkSum, checkVersions, type Effect } from './check-effects.ts'
+import { checkFinished, checkOnce, checkOrder, checkRepeats, checkSum, checkVersions, type Effect } from './check-effects.ts'
 
 /** Effects of a run in which all went well: every command bumps the version of one key. */
 const goodRun = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 4, maxLength: 60 }).map((keys): Effect[] => {
@@ -78,6 +78,14 @@ test('money that appears, vanishes or is owed is found', () => {
   expect(checkSum({ a: 5, b: 5 }, 10)).toEqual([])
   expect(checkSum({ a: 5, b: 6 }, 10)).toEqual(['all amounts add up to 11, not to 10'])
   expect(checkSum({ a: -1, b: 11 }, 10)).toEqual(["'a' is -1, below zero"])
+})
+
+test('two answers to one Idempotency-Key are found; one answer told twice is fine', () => {
+  const told = (idempotencyKey: string, answer: unknown): { idempotencyKey: string; answer: unknown } => ({ idempotencyKey, answer })
+  expect(checkRepeats([told('k', { status: 200 }), told('l', { status: 409 }), told('k', { status: 200 })])).toEqual([])
+  expect(checkRepeats([told('k', { status: 200 }), told('k', { status: 202 })])).toEqual([
+    `Idempotency-Key 'k' was answered {"status":200}, and then {"status":202}`,
+  ])
 })
 
 test('a thousand violations are not printed', () => {

@@ -87,6 +87,19 @@ export function checkSum(amounts: Readonly<Record<string, number>>, total: numbe
   ])
 }
 
+/** Everybody who sent the same Idempotency-Key was told the same. Answers are compared as JSON. */
+export function checkRepeats(answers: readonly { readonly idempotencyKey: string; readonly answer: unknown }[]): string[] {
+  const first = new Map<string, string>()
+  const faults: string[] = []
+  for (const { idempotencyKey, answer } of answers) {
+    const text = JSON.stringify(answer)
+    const before = first.get(idempotencyKey)
+    if (before === undefined) first.set(idempotencyKey, text)
+    else if (before !== text) faults.push(`Idempotency-Key '${idempotencyKey}' was answered ${before}, and then ${text}`)
+  }
+  return bounded(faults)
+}
+
 function bounded(faults: readonly string[]): string[] {
   const rest = faults.length - SPOKEN_MAX
   return rest > 0 ? [...faults.slice(0, SPOKEN_MAX), `and ${rest} more`] : [...faults]

@@ -1,6 +1,6 @@
 // `twofold/testing`: what tests of services are written with.
 export { given } from './given.ts'
 export type { EmittedBy, Happened, RunAt, When } from './given.ts'
-export { checkFinished, checkOnce, checkOrder, checkSum, checkVersions, type Effect } from './check-effects.ts'
+export { checkFinished, checkOnce, checkOrder, checkRepeats, checkSum, checkVersions, type Effect } from './check-effects.ts'
 export { History, operationsOf, type HistoryEntry, type Operation } from './history.ts'
 export { checkLinearizable, type Model } from './linearizable.ts'

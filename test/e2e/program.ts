@@ -72,8 +72,8 @@ export function startProgram(file: string, environment: Record<string, string>, 
 }
 
 /** The address a started app has printed. */
-export async function addressOf(program: Program): Promise<string> {
-  const [, address] = await program.printed(/address\s+(http:\S+)/)
+export async function addressOf(program: Program, timeoutMs?: number): Promise<string> {
+  const [, address] = await program.printed(/address\s+(http:\S+)/, timeoutMs)
   return address ?? ''
 }
 

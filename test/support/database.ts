@@ -1,7 +1,6 @@
 // A fresh database for a test, on the run's embedded PostgreSQL. One that is left with open connections fails its test.
-import { randomBytes } from 'node:crypto'
-import pg from 'pg'
 import { inject } from 'vitest'
+import { createDatabase, dropDatabase, query } from './fresh-database.ts'
 
 export interface TestDatabase {
   readonly url: string
@@ -11,40 +10,27 @@ export interface TestDatabase {
 
 export async function testDatabase(): Promise<TestDatabase> {
   const server = inject('postgresUrl')
-  const name = `test_${randomBytes(6).toString('hex')}`
-  await query(server, `create database ${name}`)
-  const url = new URL(server)
-  url.pathname = `/${name}`
-  return { url: url.href, drop: () => drop(server, name) }
+  const url = await createDatabase(server)
+  return { url, drop: () => drop(server, url) }
 }
 
-async function drop(server: string, name: string): Promise<void> {
+async function drop(server: string, url: string): Promise<void> {
   const end = performance.now() + 5000
-  let open = await connectionsTo(server, name)
+  let open = await connectionsTo(server, url)
   while (open.length > 0 && performance.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 20))
-    open = await connectionsTo(server, name)
+    open = await connectionsTo(server, url)
   }
-  await query(server, `drop database ${name} with (force)`)
+  await dropDatabase(server, url)
   if (open.length > 0) throw new Error(`connections were left open: ${open.join('; ')}`)
 }
 
 /** Clients only: autovacuum comes and goes as it likes. */
-async function connectionsTo(server: string, name: string): Promise<string[]> {
+async function connectionsTo(server: string, url: string): Promise<string[]> {
   const rows = await query(
     server,
     `select application_name as application, left(query, 80) as query from pg_stat_activity
-      where datname = '${name}' and backend_type = 'client backend'`,
+      where datname = '${new URL(url).pathname.slice(1)}' and backend_type = 'client backend'`,
   )
   return rows.map(({ application, query: last }) => `${application} (${last})`)
-}
-
-async function query(url: string, text: string): Promise<Record<string, string>[]> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  try {
-    return (await client.query<Record<string, string>>(text)).rows
-  } finally {
-    await client.end()
-  }
 }

@@ -1,0 +1,113 @@
+// The service that is killed: accounts whose every change is told by one event that says which version it led to, so that whatever is
+// lost, doubled or reordered shows in the events.
+import { appendFileSync } from 'node:fs'
+import { z } from 'zod'
+import { command, defineApp, defineContract, entity, event, projection, reactor, rejection, run, stateful } from 'twofold'
+
+const change = z.object({ key: z.string(), version: z.int(), by: z.int() })
+const input = z.object({ op: z.string(), key: z.string() })
+const state = z.object({ cents: z.int(), version: z.int() })
+const one = { input, key: (given: { key: string }) => given.key, reply: state }
+const retry = { minMs: 5, maxMs: 50 }
+
+const ledger = defineContract('ledger', {
+  commands: {
+    credit: command(one),
+    deposit: command({ ...one, respond: 'accepted' }),
+    put: command({ ...one, ifMatch: 'required' }),
+    stumble: command({ ...one, respond: 'accepted', retry: { ...retry, attempts: 30 } }),
+    fall: command({ ...one, respond: 'accepted', retry: { ...retry, attempts: 2 } }),
+    transfer: command({
+      input: z.object({ op: z.string(), key: z.string(), to: z.string(), cents: z.int() }),
+      key: (given) => [given.key, given.to],
+      reply: state,
+      rejections: { insufficient: rejection(state) },
+    }),
+  },
+  events: { changed: event(z.object({ op: z.string(), changes: z.array(change) })) },
+})
+
+type Account = z.infer<typeof state>
+
+/** How often `stumble` has failed in this process, by operation. */
+const stumbled = new Map<string, number>()
+
+function changed(account: Account, by: number): Account {
+  account.cents += by
+  account.version += 1
+  return { ...account }
+}
+
+const ledgerStateful = stateful(ledger, {
+  entity: entity(ledger, { initial: () => ({ cents: 100, version: 0 }) }),
+  handlers: {
+    credit(account, { op, key }, { emit }) {
+      const after = changed(account, 1)
+      emit.changed({ op, changes: [{ key, version: after.version, by: 1 }] })
+      return after
+    },
+    deposit(account, { op, key }, { emit }) {
+      const after = changed(account, 1)
+      emit.changed({ op, changes: [{ key, version: after.version, by: 1 }] })
+      return after
+    },
+    put(account, { op, key }, { emit }) {
+      const after = changed(account, 0)
+      emit.changed({ op, changes: [{ key, version: after.version, by: 0 }] })
+      return after
+    },
+    stumble(account, { op, key }, { emit }) {
+      const after = changed(account, 1)
+      emit.changed({ op, changes: [{ key, version: after.version, by: 1 }] })
+      const times = stumbled.get(op) ?? 0
+      stumbled.set(op, times + 1)
+      if (times < 2) throw new Error(`${op} stumbles`)
+      return after
+    },
+    fall(account, { op }) {
+      changed(account, 1_000_000)
+      throw new Error(`${op} falls`)
+    },
+    transfer([from, to], { op, key, to: toKey, cents }, { emit, reject }) {
+      if (from.cents < cents) return reject.insufficient({ ...from })
+      const after = changed(from, -cents)
+      const other = changed(to, cents)
+      emit.changed({
+        op,
+        changes: [
+          { key, version: after.version, by: -cents },
+          { key: toKey, version: other.version, by: cents },
+        ],
+      })
+      return after
+    },
+  },
+})
+
+/** All changes, added up: wrong as soon as one is applied twice or not at all. */
+const sums = projection('sums', {
+  from: { ledger },
+  tables: 'create table sums (key text primary key, cents bigint not null, changes bigint not null)',
+  async batch(events, transaction) {
+    const totals = new Map<string, { cents: number; changes: number }>()
+    for (const { key, by } of events.flatMap(({ data }) => data.changes)) {
+      const { cents, changes } = totals.get(key) ?? { cents: 0, changes: 0 }
+      totals.set(key, { cents: cents + by, changes: changes + 1 })
+    }
+    const rows = [...totals].toSorted(([a], [b]) => (a < b ? -1 : 1))
+    await transaction.query(
+      `insert into sums select * from unnest($1::text[], $2::bigint[], $3::bigint[])
+       on conflict (key) do update set cents = sums.cents + excluded.cents, changes = sums.changes + excluded.changes`,
+      [rows.map(([key]) => key), rows.map(([, row]) => row.cents), rows.map(([, row]) => row.changes)],
+    )
+  },
+})
+
+/** An effect outside the database: a line per event, in a file that all instances share. */
+const lines = reactor('lines', {
+  from: { ledger },
+  start: 'beginning',
+  on: { ledger: { changed: ({ id }) => appendFileSync(process.env['LEDGER_FILE'] ?? '', `${id}\n`) } },
+})
+
+await run(defineApp('ledger', [ledgerStateful, sums, lines]), { port: 0, partitionCount: 16 })
