@@ -59,9 +59,10 @@ export class HttpConnection {
   }
 }
 
-/** A POST of JSON. */
-export function postOf(path: string, body: string): string {
-  return `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+/** A POST of JSON; `key` is its Idempotency-Key. */
+export function postOf(path: string, body: string, key?: string): string {
+  const keyed = key === undefined ? '' : `idempotency-key: "${key}"\r\n`
+  return `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${keyed}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
 }
 
 export function getOf(path: string): string {

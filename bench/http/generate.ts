@@ -1,4 +1,5 @@
 // The process that makes HTTP load: gets one job after the other from the process that started it, and answers each with what it did.
+import { randomUUID } from 'node:crypto'
 import { accountName } from '../bank.ts'
 import { newHistogram, loadOf } from '../load.ts'
 import { HttpConnection, getOf, postOf, type HttpAnswer } from './connection.ts'
@@ -21,6 +22,7 @@ class Generation {
   readonly #connections: HttpConnection[]
   readonly #idle: HttpConnection[]
   readonly #started = performance.now()
+  readonly #name = randomUUID()
   readonly #finished: (done: JobDone) => void
   readonly #cpu = process.cpuUsage()
   /** When each request was due that found no idle connection, oldest first. */
@@ -58,8 +60,9 @@ class Generation {
   #send(connection: HttpConnection, dueAt: number): void {
     const at = this.#sent
     this.#sent += 1
-    const { command, untilVisible } = this.#job
-    const request = postOf(`/accounts/${accountName((at * 7919) % ACCOUNTS)}/${command}`, `{"cents":${centsOf(at)}}`)
+    const { command, keyed, untilVisible } = this.#job
+    const key = keyed === true ? `${this.#name}-${at}` : undefined
+    const request = postOf(`/accounts/${accountName((at * 7919) % ACCOUNTS)}/${command}`, `{"cents":${centsOf(at)}}`, key)
     connection.send(request, (answer) => {
       if (answer.status !== (command === 'credits' ? 200 : 202)) return fail(new Error(`answered ${answer.status}: ${answer.body}`))
       this.#cents += centsOf(at)

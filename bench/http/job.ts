@@ -10,6 +10,8 @@ export interface Job {
   readonly seconds: number
   /** Requests a second, whatever the answers do; left out: each connection sends when it has its answer. */
   readonly rate?: number
+  /** Each request has an Idempotency-Key of its own. */
+  readonly keyed?: boolean
   /** Asks for the outcome of each accepted command and measures from the 202 until it is there. */
   readonly untilVisible?: boolean
 }

@@ -40,6 +40,12 @@ export const httpSync: readonly Scenario[] = [1, 8, 64, 128, 256].map((connectio
   httpScenario(`http-sync-${connections}`, { command: 'credits', connections }),
 )
 
+/** Each with an Idempotency-Key: its claim is looked for before, and stored with the command. */
+export const httpKeyed: readonly Scenario[] = [
+  httpScenario('http-accept-keyed', { command: 'later-credits', connections: CONNECTIONS, keyed: true }),
+  httpScenario('http-sync-keyed', { command: 'credits', connections: CONNECTIONS, keyed: true }),
+]
+
 /** Latencies at a rate that does not wait for answers. */
 export const httpOpen: readonly Scenario[] = [
   httpScenario('http-open-accept', { command: 'later-credits', connections: CONNECTIONS, share: OPEN_SHARE }),
@@ -65,11 +71,16 @@ async function measured(name: string, { share, ...job }: Plan, setting: Setting)
 }
 
 /** `perSecond`: what its last second reached. */
-async function warmUp(server: HttpServer, { command }: Plan): Promise<Pick<JobDone, 'sent' | 'cents' | 'perSecond'>> {
+async function warmUp(server: HttpServer, { command, keyed }: Plan): Promise<Pick<JobDone, 'sent' | 'cents' | 'perSecond'>> {
   const until = performance.now() + WARM_UP_SECONDS_MAX * 1000
   let all = { sent: 0, cents: 0, perSecond: 0 }
   while (all.sent < WARM_UP_REQUESTS && performance.now() < until) {
-    const { sent, cents, perSecond } = await server.load({ command, connections: CONNECTIONS, seconds: 1 })
+    const { sent, cents, perSecond } = await server.load({
+      command,
+      ...(keyed === undefined ? {} : { keyed }),
+      connections: CONNECTIONS,
+      seconds: 1,
+    })
     all = { sent: all.sent + sent, cents: all.cents + cents, perSecond }
   }
   return all
