@@ -7,8 +7,9 @@ import type { Logger } from '../../runtime/logger.ts'
 import { pause } from '../../runtime/backoff.ts'
 import { Wake } from '../../runtime/wake.ts'
 import { plainArray } from './array-literal.ts'
-import { ClaimLookups } from './claim-lookups.ts'
+import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { lowestIdAt } from './command-ids.ts'
+import { GatheredLookups } from './gathered-lookups.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 
 export interface OutcomesOptions {
@@ -41,6 +42,8 @@ const TRAVEL_MS = 300_000
 
 const FIND = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
 
+const FIND_CLAIMS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
+
 /**
  * Ids rise with time, so a row whose span covers the id was appended around then. From the id downwards the right row comes among the
  * first; of an id that is in none, the entries of the time it may have travelled are read, but no row of them: both ends of the span are
@@ -51,7 +54,8 @@ export const QUEUED = `select 1 from twofold._command
 
 export class PostgresOutcomes implements Outcomes {
   readonly #options: OutcomesOptions
-  readonly #claims: ClaimLookups
+  readonly #claims = new GatheredLookups((hashes) => this.#queryClaims(hashes))
+  readonly #stored = new GatheredLookups(async (ids) => new Map((await this.#query(ids)).map((outcome) => [outcome.id, outcome])))
   readonly #waiters = new Map<string, Set<Waiter>>()
   // Two generations, the younger first: dropping the elder is cheaper than dropping one outcome for each that comes.
   #recent = new Map<string, StoredOutcome>()
@@ -61,7 +65,6 @@ export class PostgresOutcomes implements Outcomes {
 
   constructor(options: OutcomesOptions) {
     this.#options = options
-    this.#claims = new ClaimLookups(options.database)
   }
 
   /** The engine of this very process has committed these: whoever waits for one of them is told at once. */
@@ -119,7 +122,7 @@ export class PostgresOutcomes implements Outcomes {
 
   async #lookOnce(commandId: string, signal: AbortSignal | undefined): Promise<StoredOutcome | undefined> {
     if (signal?.aborted) return undefined
-    return (await this.#query([commandId]))[0]
+    return this.#stored.find(commandId)
   }
 
   #tell(outcome: StoredOutcome): void {
@@ -171,6 +174,11 @@ export class PostgresOutcomes implements Outcomes {
       if (isDue) due.push(id)
     }
     return due
+  }
+
+  async #queryClaims(hashes: readonly string[]): Promise<Map<string, StoredClaim>> {
+    const { rows } = await this.#options.database.query<ClaimRow>(FIND_CLAIMS, [plainArray(hashes)])
+    return new Map(rows.map((row) => [row.hash, storedClaim(row)]))
   }
 
   async #query(ids: readonly string[]): Promise<StoredOutcome[]> {
