@@ -65,7 +65,7 @@ test('one Idempotency-Key sent to two instances at once has one effect and one a
     expect(new Set(await Promise.all(answered.map((answer) => answer.text()))).size).toBe(1)
     expect(await (await fetch(`${urlOf(0)}/wallets/race-${round}`)).json()).toEqual({ balanceCents: 7 })
   }
-})
+}, 60_000)
 
 async function untilAnswered(send: () => Promise<Response>): Promise<Response> {
   for (let tries = 0; ; tries += 1) {

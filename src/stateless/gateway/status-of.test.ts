@@ -11,6 +11,6 @@ test.each(codes)('%s has an error status', (code) => {
 })
 
 test.each(codes.filter((code) => errorAdvice[code] === 'backoff'))('whoever meets %s is told to come back, and when', (code) => {
-  expect([409, 503, 504]).toContain(statusOf[code])
+  expect([409, 429, 503, 504]).toContain(statusOf[code])
   expect(problemOf(new TwofoldError(code, 'x'))).toMatchObject({ headers: { 'retry-after': '1' } })
 })
