@@ -64,7 +64,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   }
   const storing = { url, instanceId, leaseMs: options.leaseMs, onCommitted }
   const store = new PostgresEffectStore({ ...storing, applicationName: 'twofold engine', crash })
-  const sqlStore = new PostgresSqlStore({ ...storing, statementMs: options.sqlHandlerMs })
+  const sqlStore = new PostgresSqlStore({ ...storing, statementMs: options.sqlHandlerMs, crash })
   const members = membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now: () => ids.now() })
   // Only the disk of the embedded server can be seen from here.
   const freeSpace = new FreeSpace(options.url === undefined ? options.dataDir : undefined)

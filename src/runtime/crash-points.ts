@@ -21,6 +21,10 @@ export const crashPoints = {
   'cross.commit': 'the effects on entities of several owners wait for their COMMIT',
   'cross.commit-sent': 'that COMMIT is sent; the answer is still to come',
   'cross.committed': 'that COMMIT is answered; nobody knows yet',
+  'sql.begun': 'an SQL command has its transaction and its keys; its handler has not run',
+  'sql.handled': 'the handler of an SQL command has done its work; outcome and events are not in the transaction yet',
+  'sql.commit-sent': 'outcome, events and COMMIT of an SQL command are sent; the answer is still to come',
+  'sql.committed': 'an SQL command is stored; nobody knows yet',
   'retry.taken': 'commands that had failed are taken up again',
   'retry.stored': 'a failed command is stored, to be tried again',
   'dead-letter.commit': 'a batch with a dead letter is about to be stored',
@@ -51,7 +55,13 @@ export const crashPoints = {
 export type CrashPoint = keyof typeof crashPoints
 
 /** The places that have a connection to lose. */
-const droppable: readonly CrashPoint[] = ['accept.append-sent', 'engine.commit-sent', 'cross.commit-sent', 'transaction.commit-sent']
+const droppable: readonly CrashPoint[] = [
+  'accept.append-sent',
+  'engine.commit-sent',
+  'cross.commit-sent',
+  'sql.commit-sent',
+  'transaction.commit-sent',
+]
 
 /** What happens: SIGKILL, SIGSTOP, an error, the loss of the connection in use, or a pause. */
 export type CrashAction = 'kill' | 'stop' | 'throw' | 'drop' | { readonly delayMs: number }

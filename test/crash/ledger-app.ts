@@ -2,7 +2,20 @@
 // lost, doubled or reordered shows in the events.
 import { appendFileSync } from 'node:fs'
 import { z } from 'zod'
-import { command, defineApp, defineContract, entity, event, projection, reactor, rejection, run, stateful } from 'twofold'
+import {
+  type Transaction,
+  command,
+  defineApp,
+  defineContract,
+  entity,
+  event,
+  projection,
+  reactor,
+  rejection,
+  run,
+  stateful,
+  statefulSql,
+} from 'twofold'
 
 const change = z.object({ key: z.string(), version: z.int(), by: z.int() })
 const input = z.object({ op: z.string(), key: z.string() })
@@ -22,6 +35,19 @@ const ledger = defineContract('ledger', {
       key: (given) => [given.key, given.to],
       reply: state,
       rejections: { insufficient: rejection(state) },
+    }),
+  },
+  events: { changed: event(z.object({ op: z.string(), changes: z.array(change) })) },
+})
+
+/** The same with SQL handlers, on a table of one's own. */
+const books = defineContract('books', {
+  commands: {
+    book: command(one),
+    shift: command({
+      input: z.object({ op: z.string(), key: z.string(), to: z.string() }),
+      key: (given) => [given.key, given.to],
+      reply: state,
     }),
   },
   events: { changed: event(z.object({ op: z.string(), changes: z.array(change) })) },
@@ -84,9 +110,40 @@ const ledgerStateful = stateful(ledger, {
   },
 })
 
+async function booked(tx: Transaction, key: string, by: number): Promise<Account> {
+  const { rows } = await tx.query<Account>(
+    `insert into book values ($1, 100 + $2::int, 1)
+     on conflict (key) do update set cents = book.cents + $2::int, version = book.version + 1 returning cents, version`,
+    [key, by],
+  )
+  return rows[0] as Account
+}
+
+const booksStateful = statefulSql(books, {
+  handlers: {
+    async book({ op, key }, { tx, emit }) {
+      const after = await booked(tx, key, 1)
+      emit.changed({ op, changes: [{ key, version: after.version, by: 1 }] })
+      return after
+    },
+    async shift({ op, key, to }, { tx, emit }) {
+      const after = await booked(tx, key, -1)
+      const other = await booked(tx, to, 1)
+      emit.changed({
+        op,
+        changes: [
+          { key, version: after.version, by: -1 },
+          { key: to, version: other.version, by: 1 },
+        ],
+      })
+      return after
+    },
+  },
+})
+
 /** All changes, added up: wrong as soon as one is applied twice or not at all. */
 const sums = projection('sums', {
-  from: { ledger },
+  from: { ledger, books },
   tables: 'create table sums (key text primary key, cents bigint not null, changes bigint not null)',
   async batch(events, transaction) {
     const totals = new Map<string, { cents: number; changes: number }>()
@@ -103,11 +160,20 @@ const sums = projection('sums', {
   },
 })
 
+function noted({ id }: { readonly id: string }): void {
+  appendFileSync(process.env['LEDGER_FILE'] ?? '', `${id}\n`)
+}
+
 /** An effect outside the database: a line per event, in a file that all instances share. */
 const lines = reactor('lines', {
-  from: { ledger },
+  from: { ledger, books },
   start: 'beginning',
-  on: { ledger: { changed: ({ id }) => appendFileSync(process.env['LEDGER_FILE'] ?? '', `${id}\n`) } },
+  on: { ledger: { changed: noted }, books: { changed: noted } },
 })
 
-await run(defineApp('ledger', [ledgerStateful, sums, lines]), { port: 0, partitionCount: 16 })
+await run(defineApp('ledger', [ledgerStateful, booksStateful, sums, lines]), {
+  port: 0,
+  partitionCount: 16,
+  prepare: async (tx) =>
+    void (await tx.query('create table if not exists book (key text primary key, cents int not null, version int not null)')),
+})

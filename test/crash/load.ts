@@ -37,6 +37,10 @@ const OPERATION_MS = 180_000
 
 const ACCOUNTS = ['a-1', 'a-2', 'a-3', 'a-4', 'a-5', 'a-6']
 const WALLETS = ['w-1', 'w-2', 'w-3', 'w-4', 'w-5', 'w-6', 'w-7', 'w-8']
+/** Answered 202 as soon as they are durable; their outcome is not waited for. */
+const ACCEPTED = new Set(['deposit', 'stumble', 'fall'])
+
+const BOOKS = ['b-1', 'b-2', 'b-3', 'b-4', 'b-5', 'b-6']
 const REGISTERS = ['r-1', 'r-2', 'r-3', 'r-4', 'r-5', 'r-6', 'r-7', 'r-8']
 
 /** Small, fast and repeatable: mulberry32. */
@@ -99,8 +103,10 @@ export class Load {
       const op = `${client}-${count}`
       const kind = random()
       this.inFlight += 1
-      if (kind < 0.3) await this.#run(client, op, { f: 'credit', key: pick(ACCOUNTS), keyed: random() < 0.5 })
-      else if (kind < 0.5) await this.#run(client, op, { f: 'deposit', key: pick(ACCOUNTS), keyed: random() < 0.7 })
+      if (kind < 0.1) await this.#run(client, op, { f: 'book', key: pick(BOOKS), keyed: random() < 0.7 })
+      else if (kind < 0.2) await this.#shift(client, op, pick(BOOKS), pick(BOOKS))
+      else if (kind < 0.4) await this.#run(client, op, { f: 'credit', key: pick(ACCOUNTS), keyed: random() < 0.5 })
+      else if (kind < 0.55) await this.#run(client, op, { f: 'deposit', key: pick(ACCOUNTS), keyed: random() < 0.7 })
       else if (kind < 0.7) await this.#transfer(client, op, pick(WALLETS), pick(WALLETS), 1 + Math.floor(random() * 60))
       else if (kind < 0.9) await this.#put(client, op, pick(REGISTERS), seen)
       else await this.#run(client, op, { f: kind < 0.97 ? 'stumble' : 'fall', key: pick(ACCOUNTS), keyed: true })
@@ -110,6 +116,10 @@ export class Load {
 
   async #transfer(client: number, op: string, key: string, to: string, cents: number): Promise<void> {
     if (key !== to) await this.#run(client, op, { f: 'transfer', key, keyed: true, more: { to, cents } })
+  }
+
+  async #shift(client: number, op: string, key: string, to: string): Promise<void> {
+    if (key !== to) await this.#run(client, op, { f: 'shift', key, keyed: true, more: { to } })
   }
 
   /** Compare-and-set: what this client saw last is what it wants to replace. */
@@ -131,7 +141,7 @@ export class Load {
   ): Promise<{ status: Told['status']; version: number }> {
     const { f, key, keyed, more, headers } = what
     const request: Request = {
-      path: `/ledger/${f}`,
+      path: f === 'book' || f === 'shift' ? `/books/${f}` : `/ledger/${f}`,
       headers: { 'content-type': 'application/json', ...(keyed ? { 'idempotency-key': `"${op}"` } : {}), ...headers },
       body: JSON.stringify({ op, key, ...more }),
     }
@@ -142,7 +152,7 @@ export class Load {
       return { status: 'rejected', version: 0 }
     }
     const commandId = answer.headers.get('twofold-command-id') ?? ''
-    const waits = f === 'credit' || f === 'transfer' || f === 'put'
+    const waits = !ACCEPTED.has(f)
     const late = answer.status === 202 && waits ? await this.#outcome(commandId, client) : undefined
     const { status, version } = late ?? outcomeOf(answer, op)
     const repeat = keyed && late === undefined ? { request, answer: { status: answer.status, body: answer.body } } : undefined

@@ -52,7 +52,8 @@ export async function violations(database: pg.Pool, file: string, load: Load): P
   const events = await eventsOf(database)
   const effects = events.flatMap(({ data }) => data.changes.map(({ key, version }): Effect => ({ commandId: data.op, key, version })))
   const stored = await database.query<{ key: string; cents: number; version: number; own: number }>(
-    `select key, (state ->> 'cents')::int as cents, version::int, (state ->> 'version')::int as own from twofold.entity`,
+    `select key, (state ->> 'cents')::int as cents, version::int, (state ->> 'version')::int as own from twofold.entity
+      union all select key, cents, version, version as own from book`,
   )
   const wallets = stored.rows.filter(({ key }) => key.startsWith('w-'))
   return [

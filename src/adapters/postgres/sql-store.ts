@@ -4,6 +4,7 @@ import pg from 'pg'
 import type { Transaction } from '../../ports/database.ts'
 import { BatchAborted, type EffectBatch } from '../../ports/effect-store.ts'
 import type { SqlSession, SqlStart, SqlStore, SqlTrouble, Standing } from '../../ports/sql-store.ts'
+import type { CrashPoint, CrashPoints } from '../../runtime/crash-points.ts'
 import { textArray } from './array-literal.ts'
 import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { commitStatement } from './commit-statement.ts'
@@ -13,6 +14,7 @@ import { SqlHandlerTransaction } from './handler-transaction.ts'
 import { lockHolderName } from './lock-holders.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 import { isDataError, sqlState } from './pg-errors.ts'
+import { sent } from './sent.ts'
 
 export interface SqlStoreOptions {
   readonly url: string
@@ -23,6 +25,7 @@ export interface SqlStoreOptions {
   readonly statementMs: number
   /** Called after every commit, with what others may be waiting for. */
   readonly onCommitted: (batch: EffectBatch) => void
+  readonly crash?: CrashPoints | undefined
 }
 
 // Said out loud: a default of the database or the role must not decide how handlers see each other.
@@ -82,14 +85,16 @@ class PostgresSqlSession implements SqlSession {
   readonly #client: pg.Client
   readonly #terminate: () => Promise<void>
   readonly #onCommitted: SqlStoreOptions['onCommitted']
+  readonly #crash: CrashPoints | undefined
   #handler: SqlHandlerTransaction | undefined
   /** What the server or the socket said last, when it ended the connection. */
   #broken: Error | undefined
 
-  constructor(client: pg.Client, terminate: () => Promise<void>, { onCommitted }: SqlStoreOptions) {
+  constructor(client: pg.Client, terminate: () => Promise<void>, { onCommitted, crash }: SqlStoreOptions) {
     this.#client = client
     this.#terminate = terminate
     this.#onCommitted = onCommitted
+    this.#crash = crash
     client.on('error', (error) => (this.#broken ??= error))
     client.on('end', () => (this.#broken ??= new Error('the connection was ended')))
   }
@@ -116,6 +121,7 @@ class PostgresSqlSession implements SqlSession {
       ...(claimHash === undefined ? [] : [this.#client.query({ name: 'twofold_sql_claim', text: CLAIM, values: [claimHash] })]),
     ]
     const [, started, claimed] = await this.#all(queries)
+    await this.#reach('sql.begun')
     const [row] = (started?.rows ?? []) as (OutcomeRow & { readonly parked: boolean })[]
     if (row === undefined) throw new BatchAborted('lost', 'the start of a transaction was answered without a row')
     const { parked, ...outcome } = row
@@ -125,6 +131,7 @@ class PostgresSqlSession implements SqlSession {
 
   async commit(batch: EffectBatch): Promise<void> {
     this.#over()
+    await this.#reach('sql.handled')
     // Where the first is refused the second rolls back: the transaction has failed by then.
     const stored = this.#client.query(statementOf(batch))
     const answers = this.#all([stored, this.#client.query('commit')])
@@ -133,10 +140,11 @@ class PostgresSqlSession implements SqlSession {
       () => false,
     )
     try {
-      await answers
+      await sent(answers, this.#client, 'sql.commit-sent', this.#crash)
     } catch (error) {
       throw isStored ? ofCommit(error) : error
     }
+    await this.#reach('sql.committed')
     this.#onCommitted(batch)
   }
 
@@ -169,6 +177,12 @@ class PostgresSqlSession implements SqlSession {
   close(): Promise<void> {
     this.#over()
     return end(this.#client)
+  }
+
+  /** What fails there fails like the connection. */
+  async #reach(point: CrashPoint): Promise<void> {
+    const crash = this.#crash
+    if (crash) await guarded(async () => crash.reach(point))
   }
 
   #over(): void {
