@@ -1,6 +1,7 @@
 // The service that is killed: accounts whose every change is told by one event that says which version it led to, so that whatever is
 // lost, doubled or reordered shows in the events.
 import { appendFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { z } from 'zod'
 import {
   type Transaction,
@@ -171,6 +172,8 @@ const lines = reactor('lines', {
   on: { ledger: { changed: noted }, books: { changed: noted } },
 })
 
+// A process that is killed would not leave what it compiled to the next one, and there are a hundred.
+flushCompileCache()
 await run(defineApp('ledger', [ledgerStateful, booksStateful, sums, lines]), {
   port: 0,
   partitionCount: 16,
