@@ -33,8 +33,8 @@ test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one
     launch('stateless'),
     launch('stateless'),
   ]
-  const addresses = await Promise.all(stateless.map(addressOf))
-  await Promise.all([addressOf(second), addressOf(subscriber)])
+  const addresses = await Promise.all(stateless.map((program) => addressOf(program, 60_000)))
+  await Promise.all([addressOf(second, 60_000), addressOf(subscriber, 60_000)])
   await client.connect()
   await until('both stateful instances own partitions', async () => {
     const { rows } = await client.query('select owner from twofold.partition where owner is not null group by owner')

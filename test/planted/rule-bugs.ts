@@ -17,8 +17,8 @@ export const ruleBugs: readonly PlantedBug[] = [
   {
     name: 'a commit begins before the last one has ended',
     file: 'stateful/engine/lane.ts',
-    find: '      await this.#settled()\n      this.#begin(prepared)',
-    replace: '      this.#begin(prepared)',
+    find: '      await this.#settled()\n      this.#begin(prepared, over)',
+    replace: '      this.#begin(prepared, over)',
     test: commits,
     claim: 'a partition has one commit under way',
   },
