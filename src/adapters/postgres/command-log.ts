@@ -60,9 +60,11 @@ const LOSERS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1:
 
 const ANSWERED = 'select id from twofold._outcome where id = any($1::uuid[])'
 
+export const postgresLogFeatures: CommandLogFeatures = { order: 'per-key', claimsWithAppend: true }
+
 export class PostgresCommandLog implements CommandLog, Service {
   readonly name = 'postgres'
-  readonly features: CommandLogFeatures = { order: 'per-key', claimsWithAppend: true }
+  readonly features = postgresLogFeatures
   readonly #options: CommandLogOptions
   #waiting: Waiting[] = []
   #waitingCharacters = 0

@@ -27,7 +27,7 @@ export class PostgresDatabase implements Database {
     this.#crash = crash
     this.#pool = new pg.Pool({
       ...connectionSettings(url, applicationName, leaseMs === undefined ? {} : { leaseMs }),
-      max: connectionsMax ?? 10,
+      max: connectionsMax ?? CONNECTIONS_MAX,
       ...(statementMs === undefined ? {} : { statement_timeout: statementMs, query_timeout: statementMs }),
     })
     // An idle connection that is cut is replaced by the next use; without a listener it would end the process.
@@ -80,6 +80,9 @@ export class PostgresDatabase implements Database {
     return this.#pool.end()
   }
 }
+
+/** Of one pool, where nothing else is said. */
+export const CONNECTIONS_MAX = 10
 
 /** How long a statement may take, and how much longer its answer may. */
 const STATEMENT_MS = 30_000

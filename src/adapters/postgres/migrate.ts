@@ -23,6 +23,8 @@ interface Migration {
   readonly checksum: string
 }
 
+type AppliedMigration = Pick<Migration, 'number' | 'name' | 'checksum'>
+
 /** Held for a whole migration, so that starters come one after the other. Any number will do that no one else uses. */
 const LOCK = 7_306_917_001
 
@@ -65,24 +67,9 @@ async function apply(client: pg.Client, migrations: readonly Migration[], crash:
   if (!schema[0]?.exists) await client.query('create schema twofold')
   await client.query(`create table if not exists twofold._migration (
     number int primary key, name text not null, checksum text not null, at timestamptz not null default clock_timestamp())`)
-  const { rows } = await client.query<{ number: number; name: string; checksum: string }>(
-    'select number, name, checksum from twofold._migration order by number',
-  )
-  const newest = rows.at(-1)
-  const known = migrations.at(-1)?.number ?? 0
-  if (newest !== undefined && newest.number > known) {
-    throw new TwofoldError(
-      'SCHEMA_TOO_NEW',
-      `the database is at migration ${newest.number} (${newest.name}), this program knows ${known}: start the newer program that made it`,
-    )
-  }
-  const changed = rows.find((row) => migrations.some(({ number, checksum }) => number === row.number && checksum !== row.checksum))
-  if (changed !== undefined) {
-    throw new TwofoldError(
-      'SCHEMA_CHANGED',
-      `migration ${changed.number} (${changed.name}) of the database is not the one of this program: start the program that made it, or name another database`,
-    )
-  }
+  const rows = await appliedMigrations(client)
+  const fault = differenceOf(rows, migrations)
+  if (fault !== undefined) throw fault
   const applied = new Set(rows.map((row) => row.number))
   for (const migration of migrations.filter(({ number }) => !applied.has(number))) {
     await client.query(migration.sql)
@@ -93,6 +80,47 @@ async function apply(client: pg.Client, migrations: readonly Migration[], crash:
     ])
     await crash?.reach('migration.applied')
   }
+}
+
+async function appliedMigrations(client: pg.ClientBase): Promise<readonly AppliedMigration[]> {
+  return (await client.query<AppliedMigration>('select number, name, checksum from twofold._migration order by number')).rows
+}
+
+/** Why this program cannot work with what was applied, or undefined. */
+function differenceOf(applied: readonly AppliedMigration[], migrations: readonly Migration[]): TwofoldError | undefined {
+  const newest = applied.at(-1)
+  const known = migrations.at(-1)?.number ?? 0
+  if (newest !== undefined && newest.number > known) {
+    return new TwofoldError(
+      'SCHEMA_TOO_NEW',
+      `the database is at migration ${newest.number} (${newest.name}), this program knows ${known}: start the newer program that made it`,
+    )
+  }
+  const changed = applied.find((row) => migrations.some(({ number, checksum }) => number === row.number && checksum !== row.checksum))
+  if (changed === undefined) return undefined
+  return new TwofoldError(
+    'SCHEMA_CHANGED',
+    `migration ${changed.number} (${changed.name}) of the database is not the one of this program: start the program that made it, or name another database`,
+  )
+}
+
+/** What of the schema is there, without changing it. */
+export interface SchemaVersion {
+  /** The newest migration that was applied; undefined: there is no schema. */
+  readonly applied: number | undefined
+  /** The newest one of this program. */
+  readonly known: number
+  /** Why this program cannot work with it: SCHEMA_TOO_NEW, SCHEMA_CHANGED. */
+  readonly fault: TwofoldError | undefined
+}
+
+export async function schemaVersion(client: pg.ClientBase): Promise<SchemaVersion> {
+  const migrations = await readMigrations()
+  const known = migrations.at(-1)?.number ?? 0
+  const { rows } = await client.query<{ exists: boolean }>(`select to_regclass('twofold._migration') is not null as exists`)
+  if (!rows[0]?.exists) return { applied: undefined, known, fault: undefined }
+  const applied = await appliedMigrations(client)
+  return { applied: applied.at(-1)?.number, known, fault: differenceOf(applied, migrations) }
 }
 
 /** Names the app and fills slots and partitions, once; afterwards only reads them. */

@@ -21,42 +21,62 @@ export interface PreflightOptions {
   readonly progress?: (line: string) => void
 }
 
+export interface ConnectOptions extends PreflightOptions {
+  /** Default `twofold start`. */
+  readonly applicationName?: string
+  /** Instead of the usual ones. */
+  readonly settings?: pg.ClientConfig
+}
+
 /**
  * Connects, and looks at what it has connected to.
  * @throws TwofoldError INVALID_ENVIRONMENT, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN, DATABASE_TOO_OLD, DATABASE_READ_ONLY
  */
 export async function preflight(url: string, options: PreflightOptions = {}): Promise<void> {
-  const shown = shownUrl(url)
-  const client = await connect(url, shown, options)
+  const client = await connectPatiently(url, options)
   try {
-    const { rows } = await client.query<{ version: number; readOnly: boolean; canCreate: boolean; exists: boolean }>(`select
-      current_setting('server_version_num')::int / 10000 as version,
-      pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool as "readOnly",
-      has_database_privilege(current_database(), 'create') as "canCreate",
-      to_regnamespace('twofold') is not null as exists`)
-    const [found] = rows
-    if (found === undefined) throw new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} answers nothing to this user`)
-    if (found.version < VERSION_MIN) {
-      throw new TwofoldError(
-        'DATABASE_TOO_OLD',
-        `PostgreSQL at ${shown} is version ${found.version}; Twofold needs ${VERSION_MIN} or newer: upgrade it or name another one in DATABASE_URL`,
-      )
-    }
-    if (found.readOnly) {
-      throw new TwofoldError(
-        'DATABASE_READ_ONLY',
-        `PostgreSQL at ${shown} is read-only (a replica, or default_transaction_read_only is on): name the primary in DATABASE_URL`,
-      )
-    }
-    if (!found.exists && !found.canCreate) {
-      throw new TwofoldError(
-        'DATABASE_FORBIDDEN',
-        `the user of DATABASE_URL may not create the schema "twofold" at ${shown}: grant CREATE on the database, or name another user`,
-      )
-    }
+    const [fault] = await serverFaults(client, shownUrl(url))
+    if (fault !== undefined) throw fault
   } finally {
     await client.end()
   }
+}
+
+/** All that makes a server unusable, the most important first. */
+export async function serverFaults(client: pg.ClientBase, shown: string): Promise<TwofoldError[]> {
+  const { rows } = await client.query<{ version: number; readOnly: boolean; canCreate: boolean; exists: boolean }>(`select
+    current_setting('server_version_num')::int / 10000 as version,
+    pg_is_in_recovery() or current_setting('default_transaction_read_only')::bool as "readOnly",
+    has_database_privilege(current_database(), 'create') as "canCreate",
+    to_regnamespace('twofold') is not null as exists`)
+  const [found] = rows
+  if (found === undefined) return [new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} answers nothing to this user`)]
+  const faults: TwofoldError[] = []
+  if (found.version < VERSION_MIN) {
+    faults.push(
+      new TwofoldError(
+        'DATABASE_TOO_OLD',
+        `PostgreSQL at ${shown} is version ${found.version}; Twofold needs ${VERSION_MIN} or newer: upgrade it or name another one in DATABASE_URL`,
+      ),
+    )
+  }
+  if (found.readOnly) {
+    faults.push(
+      new TwofoldError(
+        'DATABASE_READ_ONLY',
+        `PostgreSQL at ${shown} is read-only (a replica, or default_transaction_read_only is on): name the primary in DATABASE_URL`,
+      ),
+    )
+  }
+  if (!found.exists && !found.canCreate) {
+    faults.push(
+      new TwofoldError(
+        'DATABASE_FORBIDDEN',
+        `the user of DATABASE_URL may not create the schema "twofold" at ${shown}: grant CREATE on the database, or name another user`,
+      ),
+    )
+  }
+  return faults
 }
 
 /** For people: where a database is, without the user and without a password, wherever in the address that stands. */
@@ -68,7 +88,13 @@ export function shownUrl(url: string): string {
   return `${of('host') || parsed.hostname || 'localhost'}:${of('port') || parsed.port || 5432}${parsed.pathname}`
 }
 
-async function connect(url: string, shown: string, { patienceMs = 10_000, progress }: PreflightOptions): Promise<pg.Client> {
+/**
+ * Connects to a server, and tries again while it cannot be reached and there is patience left.
+ * @throws TwofoldError INVALID_ENVIRONMENT, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN
+ */
+export async function connectPatiently(url: string, options: ConnectOptions = {}): Promise<pg.Client> {
+  const { patienceMs = 10_000, progress, applicationName = 'twofold start', settings = {} } = options
+  const shown = shownUrl(url)
   const parsed = URL.parse(url)
   if (parsed === null || !/^postgres(ql)?:$/.test(parsed.protocol)) {
     throw new TwofoldError(
@@ -79,7 +105,7 @@ async function connect(url: string, shown: string, { patienceMs = 10_000, progre
   const end = performance.now() + patienceMs
   for (let attempt = 1; ; attempt += 1) {
     const connectionTimeoutMillis = Math.max(1, Math.ceil(Math.min(ATTEMPT_MS, end - performance.now())))
-    const client = new pg.Client({ ...connectionSettings(url, 'twofold start'), connectionTimeoutMillis })
+    const client = new pg.Client({ ...connectionSettings(url, applicationName), ...settings, connectionTimeoutMillis })
     client.on('error', () => undefined)
     try {
       await client.connect()
@@ -120,6 +146,13 @@ function faultOf(error: unknown, shown: string, waitedMs: number): TwofoldError 
   }
   if (state === '42501')
     return new TwofoldError('DATABASE_FORBIDDEN', `PostgreSQL at ${shown} does not let this user in (${reason})`, { cause: error })
+  if (/unsupported startup parameter/.test(reason)) {
+    return new TwofoldError(
+      'DATABASE_FORBIDDEN',
+      `a pooler stands in front of PostgreSQL at ${shown} and refuses the settings of the connection (${reason}): name PostgreSQL itself in DATABASE_URL`,
+      { cause: error },
+    )
+  }
   return new TwofoldError(
     'DATABASE_UNREACHABLE',
     `PostgreSQL at ${shown} cannot be reached (${reason}): start it, or correct DATABASE_URL`,

@@ -137,8 +137,9 @@ export class Engine implements Service, DirectCarrier {
 
 function executorOf({ sql, log, now, mayWrite, carriedMsMax }: EngineOptions): LaneOptions['sql'] {
   if (sql === undefined || sql.sides.length === 0) return undefined
-  const options = { ...sql, connectionsMax: sql.connectionsMax ?? CONNECTIONS_MAX, log, now, mayWrite, carriedMsMax }
+  const options = { ...sql, connectionsMax: sql.connectionsMax ?? SQL_CONNECTIONS_MAX, log, now, mayWrite, carriedMsMax }
   return (shared) => new SqlExecutor(options, shared)
 }
 
-const CONNECTIONS_MAX = 16
+/** Connections of the SQL handlers of one process, where nothing else is said. */
+export const SQL_CONNECTIONS_MAX = 16

