@@ -77,6 +77,16 @@ test('the packed declarations still name a wrong event', async () => {
   await expect(compile('wrong.mts')).resolves.toMatch(/'deposted' does not exist.*Did you mean 'deposited'/)
 })
 
+test('the program twofold of the packed package runs: doctor in 0, a wrong call in 2', async () => {
+  const { DATABASE_URL: _, ...env } = process.env
+  const { stdout } = await run(process.execPath, [await twofold(), 'doctor', '--json'], { cwd: consumer, env })
+  expect(JSON.parse(stdout)).toMatchObject({ ok: true, checks: expect.arrayContaining([expect.objectContaining({ name: 'embedded' })]) })
+  const stopped = run(process.execPath, [await twofold(), 'doctor', '--url', 'postgres://127.0.0.1:1/none'], { cwd: consumer, env })
+  await expect(stopped).rejects.toMatchObject({ code: 1, stdout: expect.stringContaining('1 fault: mend postgres first') })
+  const wrong = run(process.execPath, [await twofold(), 'doctor', '--ulr'], { cwd: consumer, env })
+  await expect(wrong).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('Did you mean --url?') })
+})
+
 test('the package holds every SQL file and no test, source or tool', () => {
   const files = globSync('**/*', { cwd: installed, withFileTypes: true }).filter((entry) => entry.isFile())
   const paths = files.map((entry) => join(entry.parentPath, entry.name).slice(installed.length + 1))
@@ -100,6 +110,12 @@ async function pack(place: string): Promise<string> {
   const [first] = Object.values(packed as Record<string, { filename: string }>)
   if (first === undefined) throw new Error(`npm pack named no archive: ${stdout}`)
   return join(folder, first.filename)
+}
+
+/** What npm would link as `twofold`. */
+async function twofold(): Promise<string> {
+  const manifest = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as { bin: { twofold: string } }
+  return join(installed, manifest.bin.twofold)
 }
 
 async function runtimeDependencies(): Promise<string[]> {

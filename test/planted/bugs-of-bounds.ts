@@ -74,4 +74,20 @@ export const bugsOfBounds: readonly PlantedBug[] = [
     test: 'test/engine/bounds.test.ts',
     claim: 'a direct command behind a backlog of its own partition joins the log',
   },
+  {
+    name: 'doctor waits for ever for a look that does not end',
+    file: 'cli/doctor/check.ts',
+    find: 'await Promise.race([look(), overdue])',
+    replace: 'await look()',
+    test: 'src/cli/doctor/server.test.ts',
+    claim: 'a look that never ends is a fault when its time is over',
+  },
+  {
+    name: 'doctor goes on asking on a connection that fell silent',
+    file: 'cli/doctor/server.ts',
+    find: '    if (session.isLost()) break\n',
+    replace: '',
+    test: 'src/cli/doctor/server.test.ts',
+    claim: 'a connection that falls silent ends the look at its first question',
+  },
 ]
