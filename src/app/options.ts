@@ -46,7 +46,9 @@ export interface StartOptions {
   readonly handlerMs?: number | false | undefined
   /**
    * How long one run of an SQL handler may take, in milliseconds. After this time it is cut: its signal is aborted, its transaction ended, and
-   * the command tried again or buried, as its contract says. A slow handler holds up its own keys only. Default 10,000; at most 600,000.
+   * the command tried again or buried, as its contract says. One that leaves its transaction idle between two statements for half of
+   * `leaseMs` (5 s by default) is cut then already; to wait longer than that without a statement, raise `leaseMs`. A slow handler holds up its
+   * own keys, and others only at the bounds that `docs/reference/limits.md` names. Default 10,000; at most 600,000.
    */
   readonly sqlHandlerMs?: number | undefined
   /**

@@ -96,6 +96,46 @@ test('a COMMIT that is stored only after the command was run again stores one of
   expect([await scene.balances(), await scene.count('outcome'), await scene.eventNumbers()]).toEqual([{ a: 1 }, 1, [[1]]])
 })
 
+test('an SQL handler that stood still after its change until its transaction was ended has not succeeded', async () => {
+  const engine = await scene.engine(undefined, { leaseMs: 1000, retry: { attempts: 1 } })
+  scene.acts.set('a', async (tx) => {
+    await tx.query(insert('a'))
+    const pid = (await tx.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid
+    await until('its connection is ended', async () => !(await backends()).some((each) => each.pid === pid))
+  })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({
+    outcome: { status: 'dead', body: expect.stringContaining('stood still') },
+  })
+  expect([await scene.balances(), await scene.count('event')]).toEqual([{}, 0])
+})
+
+test('an SQL command that is parked by a COMMIT whose answer is lost is not overtaken', async () => {
+  let [losses, broken] = [0, true]
+  const engine = await scene.engine(undefined, {
+    retry: { attempts: 1000 },
+    session: (real) =>
+      butSql(real, {
+        commitWithout: async (batch) => {
+          await real.commitWithout(batch)
+          if (batch.parked.length === 0 || losses > 0) return
+          losses += 1
+          await real.close()
+          throw new BatchAborted('lost', 'the answer never came')
+        },
+      }),
+  })
+  scene.acts.set('a', async (tx) => {
+    if (broken) throw new Error('not yet')
+    await tx.query(insert('a'))
+  })
+  expect((await scene.call(engine, 'act', { account: 'a' })).status).toBe('held')
+  expect((await scene.call(engine, 'put', { account: 'a', amount: 10 })).status).toBe('held')
+  expect([losses, await scene.balances()]).toEqual([1, {}])
+  broken = false
+  await until('the key has gone on', async () => (await scene.balances())['a'] === 11)
+  expect(await scene.eventNumbers()).toEqual([[1, 2]])
+})
+
 test('a deadlock between two SQL handlers is resolved without anybody noticing', async () => {
   const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
   await scene.client.query(`insert into account values ('x', 0), ('y', 0)`)
@@ -191,10 +231,11 @@ test('after a death with `park` the key of an SQL service waits until it is rele
 })
 
 test('an SQL handler that does not end is cut at its deadline, in the middle of a statement too, and holds up nobody else', async () => {
-  const engine = await scene.engine(undefined, { handlerMs: 300, retry: { attempts: 2 }, connectionsMax: 2 })
-  const aborted: string[] = []
+  const engine = await scene.engine(undefined, { handlerMs: 4000, retry: { attempts: 1 }, connectionsMax: 3 })
+  const [aborted, begun]: [string[], string[]] = [[], []]
   const ignores = async (tx: Parameters<NonNullable<ReturnType<typeof scene.acts.get>>>[0], account: string): Promise<void> => {
     await tx.query(insert(account))
+    begun.push(account)
   }
   scene.acts.set('statement', async (tx, { account, signal }) => {
     signal.addEventListener('abort', () => aborted.push(account))
@@ -207,14 +248,15 @@ test('an SQL handler that does not end is cut at its deadline, in the middle of 
     await new Promise(() => undefined)
   })
   const slow = [scene.envelope('act', { account: 'statement' }), scene.envelope('act', { account: 'idle' })]
-  const results = await Promise.all([
-    ...slow.map((envelope) => engine.call(envelope)),
-    ...Array.from({ length: 5 }, () => scene.call(engine, 'put', { account: 'quick' })),
-  ])
-  expect(results.slice(2).map(({ status }) => status)).toEqual(Array.from({ length: 5 }, () => 'finished'))
+  const slowOnes = slow.map((envelope) => engine.call(envelope))
+  await until('both of them run', () => begun.length === 2)
+  const quick = await Promise.all(Array.from({ length: 5 }, () => scene.call(engine, 'put', { account: 'quick' })))
+  // They have ended before either of the slow ones was cut.
+  expect([quick.map(({ status }) => status), aborted, begun.length]).toEqual([Array.from({ length: 5 }, () => 'finished'), [], 2])
+  for (const ended of await Promise.all(slowOnes)) expect(ended).toMatchObject({ outcome: { status: 'dead' } })
   await until('both are dead', async () => (await scene.count('dead_letter')) === 2)
   const { rows } = await scene.client.query<{ attempts: number; error: string }>('select attempts, error from twofold.dead_letter')
-  for (const { attempts, error } of rows) expect([attempts, error]).toEqual([2, expect.stringMatching(/300 ms|statement timeout/)])
+  for (const { attempts, error } of rows) expect([attempts, error]).toEqual([1, expect.stringMatching(/4000 ms|statement timeout/)])
   expect(new Set(aborted)).toContain('idle')
   expect(await scene.balances()).toEqual({ quick: 5 })
   await until('no transaction is left', async () => (await backends()).every(({ state }) => state === 'idle'))

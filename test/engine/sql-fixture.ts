@@ -116,6 +116,7 @@ export interface SqlEngineOptions {
   readonly afterDeath?: AfterDeath
   readonly mayWrite?: () => boolean
   readonly connectionsMax?: number
+  readonly leaseMs?: number
   readonly session?: (real: SqlSession) => SqlSession
 }
 
@@ -149,7 +150,12 @@ export class SqlScene {
   }
 
   async engine(partitions: readonly number[] = this.partitions, options: SqlEngineOptions = {}): Promise<Engine> {
-    const storing = { url: this.#database.url, instanceId: this.instanceId, leaseMs: 10_000, onCommitted: () => undefined }
+    const storing = {
+      url: this.#database.url,
+      instanceId: this.instanceId,
+      leaseMs: options.leaseMs ?? 10_000,
+      onCommitted: () => undefined,
+    }
     const store = new PostgresSqlStore({ ...storing, statementMs: options.handlerMs ?? 20_000 })
     const engine = new Engine({
       sides: [countersSide as unknown as AnyStateful],

@@ -5,6 +5,7 @@ const store = 'adapters/postgres/sql-store.ts'
 const transaction = 'adapters/postgres/handler-transaction.ts'
 const job = 'stateful/sql/run-job.ts'
 const sql = 'test/engine/sql.test.ts'
+const executor = 'src/stateful/sql/executor.test.ts'
 const faults = 'test/engine/sql-faults.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
@@ -87,5 +88,69 @@ export const sqlBugs: readonly PlantedBug[] = [
     replace: "if (false) throw new BatchAborted('fenced', 'the lease of this instance",
     test: faults,
     claim: 'while its lease may have ended',
+  },
+  {
+    name: 'a reply that rests on a transaction which is gone is stored',
+    file: job,
+    find: '      return this.#judged(session, ran)\n',
+    replace: "      return ran.status === 'succeeded' ? ran : this.#judged(session, ran)\n",
+    test: faults,
+    claim: 'stood still after its change',
+  },
+  {
+    name: 'a command that was parked by a COMMIT whose answer was lost is not noted',
+    file: job,
+    find: 'if (holds && !isParked)',
+    replace: 'if (false)',
+    test: faults,
+    claim: 'is parked by a COMMIT whose answer is lost',
+  },
+  {
+    name: 'an SQL command waits for the rest of its row when it is given up',
+    file: 'stateful/sql/executor.ts',
+    find: 'await Promise.race([row.ready, aborted(job.cut.signal)])',
+    replace: 'await row.ready',
+    test: executor,
+    claim: 'a row whose other commands wait',
+  },
+  {
+    name: 'an SQL command waits for a connection when it is given up',
+    file: 'stateful/sql/session-pool.ts',
+    find: "signal.addEventListener('abort', givenUp, { once: true })",
+    replace: '',
+    test: executor,
+    claim: 'without waiting for the connections',
+  },
+  {
+    name: 'an SQL command waits for its keys when it is given up',
+    file: job,
+    find: 'await Promise.race([begun, aborted(this.#job.cut.signal)])',
+    replace: 'await begun',
+    test: executor,
+    claim: 'without waiting for a key that is locked elsewhere',
+  },
+  {
+    name: 'parked commands are looked at again while one of them runs',
+    file: 'stateful/sql/executor.ts',
+    find: 'if (job.parked !== undefined) job.parked.givenBack = true',
+    replace: 'if (job.parked !== undefined) this.#parking.set({ ...job.parked.key, dueAt: 0 })',
+    test: executor,
+    claim: 'a parked command that still runs is not taken up a second time',
+  },
+  {
+    name: 'a parked command in hand is taken again after a reconnect',
+    file: 'stateful/engine/parking.ts',
+    find: '?.dueAt !== Infinity) this.set(parked)',
+    replace: '?.dueAt !== -1) this.set(parked)',
+    test: 'src/stateful/engine/take-parked.test.ts',
+    claim: 'while parked keys are looked up anew',
+  },
+  {
+    name: 'a dead command behind a head holds its key',
+    file: 'stateful/engine/take-parked.ts',
+    find: 'if (command.dueAt === Infinity && !begun.has(home))',
+    replace: 'if (command.dueAt === Infinity)',
+    test: 'src/stateful/engine/take-parked.test.ts',
+    claim: 'a command that died holds its key once it is the first',
   },
 ]

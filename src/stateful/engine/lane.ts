@@ -382,7 +382,7 @@ export class Lane implements Service {
         const session = await this.#connected()
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
-        this.#parking.retain(() => false)
+        this.#parking.lookAgain(this.#options.now())
         await loadParked({ numbers, abandoned: this.#held.abandoned }, session, this.#parking, this.#options.now)
         return
       } catch (error) {

@@ -21,6 +21,16 @@ export class Parking {
     this.#keys.set(cellKey(parked.service, parked.key), parked)
   }
 
+  /** As the database has it. Commands of a key that are in hand (due never) are not taken a second time. */
+  load(parked: ParkedKey): void {
+    if (this.#keys.get(cellKey(parked.service, parked.key))?.dueAt !== Infinity) this.set(parked)
+  }
+
+  /** Looks all keys up anew but those in hand. None is forgotten before that: its commands would be overtaken. */
+  lookAgain(now: number): void {
+    for (const [id, parked] of this.#keys) if (parked.dueAt !== Infinity) this.#keys.set(id, { ...parked, dueAt: now })
+  }
+
   /** Forgets a key, unless something has been said about it since `parked`. */
   delete(parked: ParkedKey): void {
     const id = cellKey(parked.service, parked.key)

@@ -247,7 +247,6 @@ class BatchPlan {
     this.#die(work, error, attempts)
   }
 
-  /** Whether a copy of it may have run so long ago that its outcome is about to be forgotten, or is. */
   #die(work: Work, error: unknown, attempts: number): void {
     const { envelope, partition } = work
     const message = error instanceof Error ? error.message : String(error)
@@ -283,7 +282,10 @@ class BatchPlan {
 /** So often a command may be begun, and its process end, after the one it was first run by: then it is not begun again. */
 const BEGUN_MAX = 2
 
-/** Whether it has waited in the log for so long that it dies without being run. */
+/**
+ * Whether it has waited in the log for so long that it dies without being run: a copy of it may have run so long ago that its outcome is about
+ * to be forgotten, or is.
+ */
 export function isExpired({ envelope, origin }: Work, { carriedMsMax, now }: Pick<PlanOptions, 'carriedMsMax' | 'now'>): boolean {
   return carriedMsMax !== undefined && origin.from === 'log' && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
 }

@@ -20,11 +20,20 @@ export async function takeParked(
   const commands = await session.parked(due, limit)
   const waiting = new Set(commands.map(homeOf))
   for (const key of due) if (!waiting.has(cellKey(key.service, key.key))) parking.delete(key)
-  const dead = new Set(commands.filter(({ dueAt }) => dueAt === Infinity).map(homeOf))
+  // One that died holds its key once it is the first: what was parked before it goes on, what is behind it waits for its release.
+  const [dead, held] = [new Set<string>(), new Set<string>()]
+  const ready: ParkedCommand[] = []
+  const begun = new Set<string>()
+  for (const command of commands) {
+    const home = homeOf(command)
+    if (command.dueAt === Infinity) held.add(home)
+    if (command.dueAt === Infinity && !begun.has(home)) dead.add(home)
+    if (!held.has(home)) ready.push(command)
+    begun.add(home)
+  }
   for (const key of due) {
     if (dead.has(cellKey(key.service, key.key))) parking.set({ ...key, dueAt: dueAfter(now(), Infinity) })
   }
-  const ready = dead.size === 0 ? commands : commands.filter((command) => !dead.has(homeOf(command)))
   const [works, left]: [Work[], Work[]] = [[], []]
   const leftBehind = new Set(due.filter((key) => key.leftBehind === true).map(({ service, key }) => cellKey(service, key)))
   for (const command of ready) {
@@ -45,7 +54,7 @@ export async function loadParked(
   for (const { envelope, partition, dueAt } of await session.parkedHeads(numbers)) {
     const looked = dueAt === Infinity ? dueAfter(now(), Infinity) : dueAt
     const key = envelope.keys[0] ?? ''
-    parking.set({ service: envelope.service, key, partition, dueAt: looked, leftBehind: abandoned.has(partition) })
+    parking.load({ service: envelope.service, key, partition, dueAt: looked, leftBehind: abandoned.has(partition) })
   }
 }
 

@@ -10,7 +10,7 @@ import type { ParkedKey } from '../engine/plan-batch.ts'
 import { settle, type Work } from '../engine/work.ts'
 import type { AnyStatefulSql } from '../stateful-sql.ts'
 import { jobOf, type Job, type ParkedInHand, type RowInHand } from './job.ts'
-import { runJob, type JobOptions } from './run-job.ts'
+import { aborted, noteWaiting, runJob, type JobOptions } from './run-job.ts'
 import { SqlCommandRunner } from './run-sql-command.ts'
 import { SessionPool } from './session-pool.ts'
 import { Turns } from './turns.ts'
@@ -97,7 +97,7 @@ export class SqlExecutor {
 
   /** Commands of a parked key that are due. Until they have ended the key is not looked at. */
   addParked(key: ParkedKey, works: readonly Work[]): void {
-    const parked: ParkedInHand = { key: { ...key, dueAt: Infinity }, remaining: works.length, failed: false }
+    const parked: ParkedInHand = { key: { ...key, dueAt: Infinity }, remaining: works.length, failed: false, givenBack: false, gone: false }
     this.#parking.set(parked.key)
     for (const work of works) this.#add(jobOf(work, { parked }))
   }
@@ -123,7 +123,11 @@ export class SqlExecutor {
       this.#left.add(partition)
       this.#giveBack(partition)
     }
-    for (const { work, cut } of this.#jobs.keys()) if (this.#left.has(work.partition)) cut.abort()
+    for (const { work, cut, parked } of this.#jobs.keys()) {
+      if (!this.#left.has(work.partition)) continue
+      cut.abort()
+      if (parked !== undefined) parked.gone = true
+    }
   }
 
   async stop(): Promise<void> {
@@ -146,10 +150,14 @@ export class SqlExecutor {
     const turn = this.#keys.take(job.names)
     try {
       await turn.ready
-      if (row?.ready !== undefined && !(await row.ready)) this.#giveBack(work.partition)
+      // The lane that stores the rest of the row may itself be waiting for PostgreSQL, or for this command to be given up.
+      if (row?.ready !== undefined && !(await Promise.race([row.ready, aborted(job.cut.signal)]))) this.#giveBack(work.partition)
       if (job.cut.signal.aborted) return
-      job.running = true
-      if (!(await runJob(job, this.#options))) this.#giveBack(work.partition, job)
+      if (await runJob(job, this.#options)) return
+      // It may have been parked by a commit whose answer was lost.
+      if (job.doubtful && this.#options.held.has(work.partition)) noteWaiting(job, this.#options)
+      // Whoever gave it up has given back what waits behind it already.
+      if (!job.cut.signal.aborted) this.#giveBack(work.partition, job)
     } catch (error) {
       this.#options.log.error(
         { err: error, commandId: work.envelope.id },
@@ -164,16 +172,17 @@ export class SqlExecutor {
     }
   }
 
-  #done({ work, row, parked, cut }: Job): void {
+  #done({ work, row, parked }: Job): void {
     // Whoever was answered already does not hear this.
     settle(work, { status: 'deferred' })
     if (row !== undefined && (row.remaining === 0 || row.dropped) && this.#rows.get(row.seq) === row) this.#rows.delete(row.seq)
     if (parked !== undefined) {
       parked.remaining -= 1
       const { service, key } = parked.key
-      if (parked.remaining === 0 && !parked.failed && !cut.signal.aborted && this.#parking.has(service, key)) {
-        // Whether anything of the key is left is looked up; newer commands wait behind it until then.
-        this.#parking.set({ ...parked.key, dueAt: this.#options.now() })
+      if (parked.remaining === 0 && !parked.failed && !parked.gone && this.#parking.has(service, key)) {
+        // Whether anything of the key is left is looked up; newer commands wait behind it until then. Not before the last of them has ended: one
+        // that still runs would be taken a second time.
+        this.#parking.set({ ...parked.key, dueAt: this.#options.now() + (parked.givenBack ? GIVEN_BACK_MS : 0) })
         this.#ring()
       } else if (parked.failed) this.#ring()
     }
@@ -197,9 +206,7 @@ export class SqlExecutor {
       if (job.running && job !== because) continue
       job.cut.abort()
       settle(job.work, { status: 'deferred' })
-      const { parked } = job
-      if (parked !== undefined && !parked.failed && this.#parking.has(parked.key.service, parked.key.key))
-        this.#parking.set({ ...parked.key, dueAt: this.#options.now() + GIVEN_BACK_MS })
+      if (job.parked !== undefined) job.parked.givenBack = true
     }
   }
 

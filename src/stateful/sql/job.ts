@@ -20,6 +20,10 @@ export interface ParkedInHand {
   remaining: number
   /** One of them has failed again: those behind it wait on. */
   failed: boolean
+  /** One of them was not run: they are looked at again a little later, once none of them runs any more. */
+  givenBack: boolean
+  /** Their partition is somebody else's, and so is when they are looked at again. */
+  gone: boolean
 }
 
 export interface Job {
@@ -30,6 +34,7 @@ export interface Job {
   readonly parked: ParkedInHand | undefined
   /** Aborted: it is given up, and stores nothing any more. */
   readonly cut: AbortController
+  /** It has its keys and a connection; before that it can be given back at once. */
   running: boolean
   /** Its handler was begun by the last attempt. */
   begun: boolean

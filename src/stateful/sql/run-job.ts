@@ -63,6 +63,7 @@ export async function runJob(job: Job, options: JobOptions): Promise<boolean> {
   while (refusals < TRIES_MAX && !cut.signal.aborted) {
     try {
       job.begun = false
+      job.running = false
       await new Attempt(job, options).run(failure)
       return true
     } catch (error) {
@@ -86,6 +87,13 @@ export async function runJob(job: Job, options: JobOptions): Promise<boolean> {
   return false
 }
 
+/** Its key waits, or may: it is looked up soon, and whoever comes at it until then is parked. A key without anything parked is forgotten. */
+export function noteWaiting({ work }: Job, { parking, ring, now }: Pick<JobOptions, 'parking' | 'ring' | 'now'>): void {
+  const { envelope, partition } = work
+  parking.renew({ service: envelope.service, key: envelope.keys[0] ?? '', partition, dueAt: now() })
+  ring()
+}
+
 class Attempt {
   readonly #job: Job
   readonly #options: JobOptions
@@ -107,17 +115,26 @@ class Attempt {
     this.#mustHold()
     const late = await this.#with(async (session) => {
       const claimHash = work.origin.from === 'direct' ? claim?.hash : undefined
-      const standing = await session.begin({ commandId: id, service, keys, claimHash })
+      const standing = await this.#unlessGivenUp(session, session.begin({ commandId: id, service, keys, claimHash }))
+      this.#job.running = true
       if (await this.#ended(session, standing)) return undefined
       this.#waits = work.origin.from !== 'parked' && this.#options.parking.has(service, keys[0] ?? '')
       const unrun = this.#waits || failure !== undefined || isExpired(work, { carriedMsMax: this.#options.carriedMsMax, now: this.#now })
       const ran = unrun ? failed(failure) : await this.#handled(session)
-      if (!session.usable) return ran
+      if (!session.usable) return onlyFailed(ran)
       await this.#store(session, ran)
       return undefined
     })
     // Its session was cut. Another one stores that; waiting for it while keeping a place in the pool could be for ever.
     if (late !== undefined) await this.#with((session) => this.#store(session, late))
+  }
+
+  /** Keys may be locked elsewhere for long; whoever gives the command up must not wait for that. */
+  async #unlessGivenUp(session: SqlSession, begun: Promise<Standing>): Promise<Standing> {
+    const standing = await Promise.race([begun, aborted(this.#job.cut.signal)])
+    if (standing !== undefined) return standing
+    await session.cut()
+    throw new BatchAborted('lost', 'the command was given up')
   }
 
   /** On a session, which is left without a transaction. */
@@ -129,14 +146,16 @@ class Attempt {
         await session.rollback()
         throw error
       }
-    })
+    }, this.#job.cut.signal)
   }
 
   /** Whether its end is known already, or not its own any more. Then whoever asks is told. */
   async #ended(session: SqlSession, { outcome, parked, claim }: Standing): Promise<boolean> {
     const { work } = this.#job
     const isParked = work.origin.from === 'parked'
-    if (outcome !== undefined) await this.#consume(session, isParked && parked)
+    // One that died and is still parked holds its key until it is released.
+    const holds = parked && (outcome === undefined || outcome.status === 'dead')
+    if (outcome !== undefined) await this.#consume(session, isParked && parked && !holds)
     else if (parked !== isParked) await this.#consume(session, false)
     else if (claim !== undefined && claim.commandId !== work.envelope.id) await session.rollback()
     else {
@@ -147,6 +166,8 @@ class Attempt {
       }
       return false
     }
+    // Perhaps it was this process that parked it, and the answer was lost: whoever comes next at its key must not overtake.
+    if (holds && !isParked) noteWaiting(this.#job, this.#options)
     if (outcome !== undefined) settle(work, { status: 'finished', outcome })
     else if (parked) settle(work, { status: 'held' })
     else if (claim !== undefined) settle(work, { status: 'claimed', claim })
@@ -178,15 +199,18 @@ class Attempt {
         if (cut.signal.aborted) throw new BatchAborted('lost', 'the command was given up')
         return failed(deadline.signal.reason)
       }
-      return ran.status === 'succeeded' ? ran : this.#judged(session, ran)
+      return this.#judged(session, ran)
     } finally {
       clearTimeout(timer)
     }
   }
 
-  /** A failure is the handler's own only where the database has not caused it; a rejection that rests on a lost connection is none. */
-  #judged({ trouble }: SqlSession, ran: Exclude<Ran, { status: 'succeeded' }>): Ran {
-    const reason = ran.status === 'rejected' ? `rejected by '${ran.code}' after the connection was lost` : messageOf(ran.error)
+  /**
+   * A failure is the handler's own only where the database has not caused it. A reply or a rejection that rests on a transaction which is gone
+   * is none: what was changed in it is gone too.
+   */
+  #judged({ trouble }: SqlSession, ran: Ran): Ran {
+    const reason = ran.status === 'failed' ? messageOf(ran.error) : `it ended as ${ran.status} after that`
     if (trouble === 'idle')
       return failed(new TwofoldError('HANDLER_FAILED', `its transaction stood still for too long and was ended: ${reason}`))
     if (trouble === 'lost') throw new BatchAborted('lost', reason)
@@ -320,12 +344,18 @@ function failed(error: unknown): Ran {
   return { status: 'failed', error }
 }
 
+/** What may be stored on another session than the one it ran on: nothing that rests on what it changed or read there. */
+function onlyFailed(ran: Ran): Ran {
+  if (ran.status !== 'failed') throw new BatchAborted('lost', `the connection was lost after the handler had ended as ${ran.status}`)
+  return ran
+}
+
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
 /** Resolves, with nothing, once `signal` is aborted. */
-function aborted(signal: AbortSignal): Promise<undefined> {
+export function aborted(signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve(undefined)
     else signal.addEventListener('abort', () => resolve(undefined), { once: true })

@@ -1,0 +1,120 @@
+// What SQL commands in hand wait for, and what must not wait for them.
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { command, defineContract, statefulSql } from 'twofold'
+import type { SqlSession, Standing } from '../../ports/sql-store.ts'
+import { HeldPartitions } from '../engine/held-partitions.ts'
+import { Parking } from '../engine/parking.ts'
+import type { Origin, Work } from '../engine/work.ts'
+import type { AnyStatefulSql } from '../stateful-sql.ts'
+import { SqlExecutor } from './executor.ts'
+
+const shop = defineContract('shop', { commands: { act: command({ input: z.object({ key: z.string() }), key: (given) => given.key }) } })
+
+const NOW = 1_700_000_000_000
+const parkedStanding: Standing = { outcome: undefined, parked: true, claim: undefined }
+
+interface Given {
+  readonly begin?: () => Promise<Standing>
+  readonly handler?: () => Promise<void>
+  readonly connectionsMax?: number
+}
+
+/** An executor whose sessions answer at once, and store nothing. */
+function scene({ begin = async () => parkedStanding, handler = async () => undefined, connectionsMax = 8 }: Given) {
+  const cuts: string[] = []
+  const session: SqlSession = {
+    begin,
+    transaction: { query: async () => ({ rows: [], rowCount: 0 }) },
+    trouble: undefined,
+    commit: async () => undefined,
+    commitWithout: async () => undefined,
+    rollback: async () => undefined,
+    look: async () => ({ lastEvent: 0, rowWaits: true }),
+    cut: async () => void cuts.push('cut'),
+    usable: true,
+    close: async () => undefined,
+  }
+  const [held, parking] = [new HeldPartitions(), new Parking()]
+  for (const partition of [1, 2]) held.take(partition, '1', 0, undefined)
+  const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
+  const executor = new SqlExecutor(
+    {
+      sides: [statefulSql(shop, { handlers: { act: handler as () => Promise<undefined> } }) as unknown as AnyStatefulSql],
+      store: { open: async () => session },
+      connectionsMax,
+      handlerMs: 60_000,
+      log: silent,
+      now: () => NOW,
+      mayWrite: () => true,
+      carriedMsMax: undefined,
+    },
+    { held, parking, fenced: () => undefined, ring: () => undefined },
+  )
+  return { executor, parking, cuts }
+}
+
+let ids = 0
+
+function work(key: string, partition: number, origin: Origin): Work {
+  ids += 1
+  const id = `0190b1d2-7000-7000-8000-${ids.toString(16).padStart(12, '0')}`
+  return { envelope: { id, service: 'shop', command: 'act', keys: [key], input: JSON.stringify({ key }) }, partition, origin }
+}
+
+test('a row whose other commands wait for PostgreSQL does not hold up a stop', async () => {
+  const { executor } = scene({})
+  executor.addRow('1', [work('a', 1, { from: 'log', row: '1' })], new Promise(() => undefined))
+  await executor.stop()
+  expect(executor.rows).toEqual([])
+})
+
+test('a partition is given up without waiting for the connections that handlers of another one have', async () => {
+  const [running, hold] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const handler = async (): Promise<void> => {
+    running.resolve()
+    await hold.promise
+  }
+  const { executor } = scene({ handler, connectionsMax: 1 })
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
+  await running.promise
+  const second = work('b', 2, { from: 'parked', seq: '2', attempts: 1 })
+  executor.addParked({ service: 'shop', key: 'b', partition: 2, dueAt: 0 }, [second])
+  await executor.leave([2])
+  expect(executor.inHand(second.envelope.id)).toBe(false)
+  hold.resolve()
+  await executor.stop()
+})
+
+test('a partition is given up without waiting for a key that is locked elsewhere', async () => {
+  const begun = Promise.withResolvers<void>()
+  const begin = (): Promise<Standing> => {
+    begun.resolve()
+    return new Promise(() => undefined)
+  }
+  const { executor, cuts } = scene({ begin })
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
+  await begun.promise
+  await executor.leave([1])
+  expect(cuts).toEqual(['cut'])
+  await executor.stop()
+})
+
+test('a parked command that still runs is not taken up a second time when those around it are given back', async () => {
+  const [running, hold] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const handler = async (): Promise<void> => {
+    running.resolve()
+    await hold.promise
+  }
+  const { executor, parking } = scene({ handler })
+  const works = [work('a', 1, { from: 'parked', seq: '1', attempts: 1 }), work('a', 1, { from: 'parked', seq: '2', attempts: 0 })]
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, works)
+  await running.promise
+  executor.addRow('9', [work('b', 1, { from: 'log', row: '9' })], Promise.resolve(false))
+  await expect.poll(() => executor.rows).toEqual([])
+  expect(parking.due(NOW + 3_600_000, 10)).toEqual([])
+  hold.resolve()
+  await expect.poll(() => parking.due(NOW + 3_600_000, 10)).toMatchObject([{ key: 'a' }])
+  expect(executor.inHand(works[0]?.envelope.id ?? '')).toBe(false)
+  await executor.stop()
+})
