@@ -1,5 +1,6 @@
 // Everything of one process that is not HTTP: connections, membership, engine, subscribers, in the order in which they start.
 import { randomUUID } from 'node:crypto'
+import { readSecret } from '../adapters/postgres/app-secret.ts'
 import { PostgresBacklog } from '../adapters/postgres/backlog.ts'
 import { PostgresCommandIds } from '../adapters/postgres/command-ids.ts'
 import { PostgresCommandLog } from '../adapters/postgres/command-log.ts'
@@ -17,6 +18,7 @@ import { PostgresProjectionProgress } from '../adapters/postgres/projection-prog
 import { Signals } from '../adapters/postgres/signals.ts'
 import { PostgresSqlStore } from '../adapters/postgres/sql-store.ts'
 import { CrashPoints } from '../runtime/crash-points.ts'
+import type { Cluster } from '../ports/instances.ts'
 import type { EffectBatch } from '../ports/effect-store.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
@@ -27,6 +29,7 @@ import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import { runProjection } from '../subscribers/run-projection.ts'
 import { runReactor } from '../subscribers/run-reactor.ts'
 import type { App } from './define-app.ts'
+import { directCalls, doorFor, type Direct } from './direct-calls.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** What the gateway needs of a started backend, and how to stop it. */
@@ -42,6 +45,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const crash = crashPointsOf(options, log)
   const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount, crash })
   const database = new PostgresDatabase({ url, applicationName: 'twofold', log, leaseMs: options.leaseMs, crash })
+  const secret = options.secret ?? (await readSecret(database).catch((error: unknown) => closedAfter(error, database)))
   const instanceId = randomUUID()
   // Membership has a connection to itself: a lease must not wait behind the queries of users.
   const lease = new PostgresDatabase({
@@ -65,7 +69,8 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const storing = { url, instanceId, leaseMs: options.leaseMs, onCommitted }
   const store = new PostgresEffectStore({ ...storing, applicationName: 'twofold engine', crash })
   const sqlStore = new PostgresSqlStore({ ...storing, statementMs: options.sqlHandlerMs, crash })
-  const members = membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now: () => ids.now() })
+  const now = (): number => ids.now()
+  const members = membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, secret, now })
   // Only the disk of the embedded server can be seen from here.
   const freeSpace = new FreeSpace(options.url === undefined ? options.dataDir : undefined)
   const backlog = new PostgresBacklog({ database, instanceId, limits: options.backlog, freeSpace, log })
@@ -95,7 +100,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     crash,
     ports: {
       log: commandLog,
-      direct: members.engine,
+      direct: members.direct.calls,
       outcomes,
       entities: new PostgresEntities(database),
       database,
@@ -114,9 +119,15 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   }
 }
 
+async function closedAfter(error: unknown, database: PostgresDatabase): Promise<never> {
+  await database.close()
+  throw error
+}
+
 interface Members extends Service {
   readonly membership: Membership
   readonly engine: Engine | undefined
+  readonly direct: Direct
 }
 
 interface MembersOptions {
@@ -130,15 +141,23 @@ interface MembersOptions {
   readonly instances: PostgresInstances
   readonly instanceId: string
   readonly signals: Signals
+  readonly secret: string
   readonly now: () => number
 }
 
-/** Membership and, for the stateful role, the engine with its partitions. The engine starts first and stops first. */
-function membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now }: MembersOptions): Members {
+/** Membership, the way to other instances and, for the stateful role, the engine with its partitions and its door. */
+function membersOf(members: MembersOptions): Members {
+  const { app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now } = members
   const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log, crash }
   if (!options.roles.includes('stateful')) {
-    const membership = new Membership(shared)
-    return { membership, engine: undefined, start: () => membership.start(), stop: () => membership.stop() }
+    const direct = directCalls({ ...members, engine: undefined, look: () => membership.lookNow() })
+    const onLook = (cluster: Cluster): Promise<undefined> => {
+      direct.directory.update(cluster)
+      return Promise.resolve(undefined)
+    }
+    const membership: Membership = new Membership({ ...shared, onLook })
+    const services = [direct.calls, membership]
+    return { membership, engine: undefined, direct, start: () => startAll(services), stop: () => stopAll(services) }
   }
   const engine: Engine = new Engine({
     sides: app.stateful,
@@ -162,22 +181,35 @@ function membersOf({ app, options, log, crash, store, sqlStore, slots, instances
     id: instanceId,
     log,
     crash,
-    adopt: (rows) => engine.adopt(rows),
+    adopt: async (rows) => {
+      await engine.adopt(rows)
+      // Those who call learn of it at once, and not at their next look.
+      signals.ringOthers('partition')
+    },
     drop: (partitions) => engine.drop(partitions),
   })
+  const direct = directCalls({ ...members, engine, look: () => membership.lookNow() })
+  const door = doorFor(engine, direct.directory, members)
   const membership: Membership = new Membership({
     ...shared,
+    address: () => door.address,
     healthy: () => engine.busyMs() < options.leaseMs,
-    onLook: (cluster) => ownership.balance(cluster),
+    onLook: (cluster) => {
+      direct.directory.update(cluster)
+      return ownership.balance(cluster)
+    },
     onLost: () => ownership.lost(),
   })
   return {
     membership,
     engine,
-    start: () => startAll([engine, membership]),
+    direct,
+    start: () => startAll([engine, door, direct.calls, membership]),
     async stop() {
       try {
+        await direct.calls.stop()
         await engine.stop()
+        await door.stop()
         await crash?.reach('shutdown.drained')
       } finally {
         await membership.stop()

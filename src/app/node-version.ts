@@ -1,7 +1,7 @@
 // Which Node this program may run on.
 
 /** The first version that runs TypeScript as it stands and has all that is used here. */
-const NODE_MIN = [22, 18] as const
+const NODE_MIN = [22, 19] as const
 
 /** A sentence for a Node that is too old, or undefined. */
 export function nodeFault(version: string): string | undefined {

@@ -17,6 +17,7 @@ const LOG_LEVELS: readonly LogLevel[] = ['fatal', 'error', 'warn', 'info', 'debu
 const LEASE_MS_MIN = 500
 const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
+const SECRET_MIN = 16
 const HOUR_MS = 3_600_000
 
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
@@ -31,6 +32,18 @@ export interface StartOptions {
   readonly host?: string | undefined
   /** The port to listen on; 0 takes any free one. Default 3000, or the next free one. A port that was asked for and is taken is an error. */
   readonly port?: number | undefined
+  /**
+   * The address on which a stateful instance is called by the others, and which they are told. Default: that of `host`. On all addresses
+   * (`0.0.0.0`) they are told the first one of a network.
+   */
+  readonly internalHost?: string | undefined
+  /** The port for that; never one to be published. Default 0: any free one. */
+  readonly internalPort?: number | undefined
+  /**
+   * What the instances of an app show each other, the same for all of them, of 16 characters or more. Default: a random one that is kept in
+   * the database.
+   */
+  readonly secret?: string | undefined
   /** Default `info`. */
   readonly logLevel?: LogLevel | undefined
   /**
@@ -84,6 +97,9 @@ export interface ResolvedOptions {
   readonly host: string
   /** Undefined: 3000 or the next free one. */
   readonly port: number | undefined
+  readonly internalHost: string
+  readonly internalPort: number
+  readonly secret: string | undefined
   readonly logLevel: LogLevel
   readonly leaseMs: number
   readonly handlerMs: number | false
@@ -103,6 +119,9 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     dataDir: options.dataDir ?? '.twofold',
     host: options.host ?? '127.0.0.1',
     port: options.port,
+    internalHost: options.internalHost ?? options.host ?? '127.0.0.1',
+    internalPort: options.internalPort ?? 0,
+    secret: options.secret,
     logLevel: options.logLevel ?? 'info',
     leaseMs: options.leaseMs ?? 10_000,
     handlerMs: options.handlerMs ?? Math.min(HANDLER_MS, Math.floor((options.leaseMs ?? 10_000) / 2)),
@@ -122,6 +141,8 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...(resolved.roles.length === 0 ? [`roles is empty; allowed are ${ROLES.join(', ')}`] : []),
     ...(LOG_LEVELS.includes(resolved.logLevel) ? [] : [`log level '${resolved.logLevel}' is not one of ${LOG_LEVELS.join(', ')}`]),
     ...outside('port', resolved.port ?? 0, 0, 65_535),
+    ...outside('internalPort', resolved.internalPort, 0, 65_535),
+    ...(resolved.secret === undefined || resolved.secret.length >= SECRET_MIN ? [] : [shortSecret('secret', resolved.secret)]),
     ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
     ...(resolved.handlerMs === false ? [] : outside('handlerMs', resolved.handlerMs, 10, resolved.leaseMs)),
     ...outside('sqlHandlerMs', resolved.sqlHandlerMs, 10, 600_000),
@@ -151,15 +172,24 @@ export function optionsFromEnvironment(environment: Readonly<Record<string, stri
     dataDir: text('TWOFOLD_DATA_DIR'),
     host: text('HOST'),
     port: number('PORT', 0, 65_535, 'a number'),
+    internalHost: text('TWOFOLD_INTERNAL_HOST'),
+    internalPort: number('TWOFOLD_INTERNAL_PORT', 0, 65_535, 'a number'),
+    secret: text('TWOFOLD_SECRET'),
     logLevel: text('LOG_LEVEL') as LogLevel | undefined,
     leaseMs: number('TWOFOLD_LEASE_MS', LEASE_MS_MIN, LEASE_MS_MAX, 'a number of milliseconds'),
     crash: text('TWOFOLD_CRASH'),
   }
   if (options.logLevel !== undefined && !LOG_LEVELS.includes(options.logLevel))
     faults.push(`LOG_LEVEL is '${options.logLevel}'; it must be one of ${LOG_LEVELS.join(', ')}`)
+  if (options.secret !== undefined && options.secret.length < SECRET_MIN) faults.push(shortSecret('TWOFOLD_SECRET', options.secret))
   if (options.crash !== undefined) faults.push(...parseCrashPoints(options.crash).faults.map((fault) => `TWOFOLD_CRASH: ${fault}`))
   if (faults.length > 0) throw new TwofoldError('INVALID_ENVIRONMENT', faults.join('; '))
   return options
+}
+
+/** Without the secret itself: the message is printed. */
+function shortSecret(name: string, { length }: string): string {
+  return `${name} has ${length} characters; it must have ${SECRET_MIN} or more, chosen at random`
 }
 
 function outside(name: string, value: number, min: number, max: number): string[] {

@@ -17,7 +17,7 @@ const SAME_KEY_PRESS_MS = 500
 
 /**
  * Starts an app as a program: settings from the environment (`DATABASE_URL`, `PORT`, `HOST`, `TWOFOLD_DATA_DIR`, `LOG_LEVEL`,
- * `TWOFOLD_LEASE_MS`, for tests `TWOFOLD_CRASH`), overridden by `options`. SIGINT and SIGTERM stop it cleanly and exit with 0 (with 130 or 143 while it still
+ * `TWOFOLD_LEASE_MS`, `TWOFOLD_INTERNAL_HOST`, `TWOFOLD_INTERNAL_PORT`, `TWOFOLD_SECRET`, for tests `TWOFOLD_CRASH`), overridden by `options`. SIGINT and SIGTERM stop it cleanly and exit with 0 (with 130 or 143 while it still
  * starts); a second signal ends it at once.
  * What stands in the way of a start is printed as one sentence, and the process exits with 1.
  */

@@ -6,13 +6,22 @@ import type { StoredOutcome } from './outcomes.ts'
 /**
  * `held`: the command failed or waits behind one that did; it is durable and will be tried again: wait for its outcome.
  * `finished`: the effect is committed. `claimed`: the Idempotency-Key was used before. `deferred`: nothing happened here
- * (moved, overloaded, behind a backlog, stopping): append the same envelope to the log.
+ * (moved, overloaded, behind a backlog, stopping): append the same envelope to the log. With `begun` that is not known: the owner may
+ * have it, but its answer did not come.
  */
 export type DirectResult =
   | { readonly status: 'finished'; readonly outcome: StoredOutcome }
   | { readonly status: 'claimed'; readonly claim: StoredClaim }
   | { readonly status: 'held' }
-  | { readonly status: 'deferred' }
+  | { readonly status: 'deferred'; readonly begun?: boolean }
+
+/** What a caller sends along with a command. */
+export interface CallContext {
+  /** How long it waits for the result, in milliseconds: an owner that gets the command later leaves it alone. Left out: to the end. */
+  readonly waitMs?: number | undefined
+  /** The W3C trace context of its request, as it came. */
+  readonly traceparent?: string | undefined
+}
 
 export interface DirectCarrier {
   /** Whether the owner of this command's home key can be reached directly from here. */
@@ -21,5 +30,5 @@ export interface DirectCarrier {
    * Hands the command to its owner. Rejects with the signal's reason when the caller stops waiting (without a signal it waits to the
    * end); the command may then still take effect, so the caller appends the same envelope to the log and names its id.
    */
-  call(envelope: Envelope, signal?: AbortSignal): Promise<DirectResult>
+  call(envelope: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult>
 }

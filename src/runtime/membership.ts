@@ -12,7 +12,8 @@ export interface MembershipOptions {
   readonly instances: Instances
   readonly id: string
   readonly roles: readonly string[]
-  readonly address?: string | undefined
+  /** Where other instances reach this one; asked at each join. */
+  readonly address?: (() => string | undefined) | undefined
   readonly leaseMs: number
   readonly log: Logger
   readonly crash?: CrashPoints | undefined
@@ -121,7 +122,7 @@ export class Membership implements Service {
   async #join(): Promise<void> {
     const { instances, id, roles, address, leaseMs } = this.#options
     const sentAt = performance.now()
-    await instances.join({ id, roles, address, leaseMs })
+    await instances.join({ id, roles, address: address?.(), leaseMs })
     this.#writeUntil = sentAt + leaseMs * WRITE_SHARE
   }
 

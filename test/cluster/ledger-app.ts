@@ -36,4 +36,5 @@ const ledgerStateful = stateful(ledger, {
   },
 })
 
-await run(defineApp('ledger', [ledgerStateful]), { port: 0 })
+const roles = process.env['ROLES']?.split(',') as readonly ('stateless' | 'stateful')[] | undefined
+await run(defineApp('ledger', [ledgerStateful]), { port: 0, roles })

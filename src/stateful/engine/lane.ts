@@ -221,7 +221,7 @@ export class Lane implements Service {
       return true
     } catch (error) {
       // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
-      for (const work of this.#next.works) settle(work, { status: 'deferred' })
+      for (const work of this.#next.works) settle(work, { status: 'deferred', begun: true })
       throw error
     } finally {
       over?.(done)
@@ -273,7 +273,7 @@ export class Lane implements Service {
       .commit(prepared)
       .then(() => void (stored = this.#committer.givenBack === givenBack))
       .catch((error: unknown) => {
-        for (const work of collected.works) settle(work, { status: 'deferred' })
+        for (const work of collected.works) settle(work, { status: 'deferred', begun: true })
         this.#failure = { error }
       })
       .finally(() => {

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import type { Envelope } from '../../contract/envelope.ts'
-import type { DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
+import type { CallContext, DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
 import { gatewayOf, unavailable, until, type FakePorts } from './gateway-fixture.ts'
 
 const open = { method: 'POST', url: '/wallets/open-wallet', payload: { owner: 'ada' } } as const
@@ -239,6 +239,34 @@ test('a deferred call goes through the log under the same id, and its outcome is
   finishing(gateway.ports, { body: '{"balanceCents":9}' })
   expect((await gateway.server.inject(deposit)).body).toBe('{"balanceCents":9}')
   expect(gateway.ports.entries.map(({ envelope }) => envelope)).toEqual(direct.calls)
+})
+
+test('what may have begun elsewhere is taken by the log however much waits; what has not is counted as new', async () => {
+  await using gateway = await gatewayOf()
+  finishing(gateway.ports, { body: '{"balanceCents":9}' })
+  for (const begun of [true, false]) {
+    gateway.ports.direct = directly(() => ({ status: 'deferred', begun }))
+    expect((await gateway.server.inject(deposit)).statusCode).toBe(200)
+  }
+  expect(gateway.ports.entries.map(({ begun }) => begun)).toEqual([true, false])
+})
+
+test('a direct call is told how long it is waited for, and the trace of its request', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 5000 } })
+  const contexts: (CallContext | undefined)[] = []
+  gateway.ports.direct = {
+    reaches: () => true,
+    call: async ({ id }, _signal, context) => {
+      contexts.push(context)
+      return { status: 'finished', outcome: gateway.ports.finish(id, { body: '{"balanceCents":1}' }) }
+    },
+  }
+  const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+  await gateway.server.inject({ ...deposit, headers: { traceparent } })
+  await gateway.server.inject({ ...deposit, headers: { traceparent: `${traceparent}\tforged` } })
+  expect(contexts.map((context) => context?.traceparent)).toEqual([traceparent, undefined])
+  expect(contexts[0]?.waitMs).toBeGreaterThan(0)
+  expect(contexts[0]?.waitMs).toBeLessThanOrEqual(5000)
 })
 
 test('a held call is durable already: its outcome is waited for, nothing is appended', async () => {

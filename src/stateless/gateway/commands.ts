@@ -6,6 +6,7 @@ import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Appended, LogEntry, StoredClaim } from '../../ports/command-log.ts'
+import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Principal } from '../stateless.ts'
 import { queuedAnswer, type CommandEntry, type Terms } from './accept-command.ts'
@@ -50,7 +51,7 @@ export function commandHandler(
     const principal = options.principal && (await options.principal(request))
     const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
     await options.crash?.reach('accept.validated')
-    const run = new CommandRun(gateway, entry, input.value, reply, preferences)
+    const run = new CommandRun(gateway, entry, input.value, reply, preferences, traceparentOf(request))
     return run.answer({ claim, condition }, principal)
   }
 }
@@ -80,17 +81,26 @@ class CommandRun {
   readonly #input: unknown
   readonly #reply: FastifyReply
   readonly #preferences: Preferences
+  readonly #traceparent: string | undefined
   /** How long the outcome is waited for; 0: answer 202 as soon as the command is durable. */
   readonly #waitMs: number
   /** The claim's owner, once we know that this request repeats another. */
   #first: StoredClaim | undefined
 
-  constructor(gateway: Gateway, entry: CommandEntry, input: unknown, reply: FastifyReply, preferences: Preferences) {
+  constructor(
+    gateway: Gateway,
+    entry: CommandEntry,
+    input: unknown,
+    reply: FastifyReply,
+    preferences: Preferences,
+    traceparent: string | undefined,
+  ) {
     this.#gateway = gateway
     this.#entry = entry
     this.#input = input
     this.#reply = reply
     this.#preferences = preferences
+    this.#traceparent = traceparent
     this.#waitMs = waitMsOf(preferences, entry.command.respond, gateway.limits)
   }
 
@@ -138,13 +148,12 @@ class CommandRun {
     const { direct } = this.#gateway.ports
     let begun = false
     if (direct?.reaches(envelope)) {
-      const result = await direct.call(envelope, wait.signal).catch((error: unknown) => {
-        begun = true
-        return this.#doubt(error, envelope)
-      })
+      const context = { waitMs: wait.remainingMs, traceparent: this.#traceparent }
+      const result = await direct.call(envelope, wait.signal, context).catch((error: unknown) => this.#doubt(error, envelope))
       await this.#gateway.options.crash?.reach('accept.called')
       if (result.status === 'finished') return this.#finished(result.outcome)
       if (result.status === 'claimed') return this.#repeated(result.claim, envelope.claim, wait)
+      if (result.status === 'deferred') begun = result.begun === true
       if (result.status === 'held') return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
     }
     const appended = await this.#append(envelope, { begun })
@@ -155,11 +164,11 @@ class CommandRun {
   }
 
   /** The owner did not answer in time, or not at all: the same id goes through the log, where it takes effect at most once. */
-  #doubt(error: unknown, envelope: Envelope): { status: 'deferred' } {
+  #doubt(error: unknown, envelope: Envelope): DirectResult {
     if (!(error instanceof WaitEnded)) {
       this.#reply.log.warn({ err: error, commandId: envelope.id }, 'a direct call failed; the command goes through the log instead')
     }
-    return { status: 'deferred' }
+    return { status: 'deferred', begun: true }
   }
 
   /** This request was made before, under another id: the first answer again, or that command's outcome. */
@@ -271,3 +280,11 @@ function waitMsOf({ respondAsync, wait }: Preferences, respond: 'result' | 'acce
   if (wait !== undefined) return Math.min(wait * 1000, limits.waitMsMax)
   return respondAsync || respond === 'accepted' ? 0 : limits.waitMs
 }
+
+/** The trace context of the request (W3C), handed on as it is; one that is malformed is none. */
+function traceparentOf(request: FastifyRequest): string | undefined {
+  const given = request.headers['traceparent']
+  return typeof given === 'string' && TRACEPARENT.test(given) ? given : undefined
+}
+
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/

@@ -1,0 +1,69 @@
+// What instances say to each other: one line for everything, in one HTTP request that lasts as long as their connection.
+// Caller to owner: a command with its deadline and trace context, `X` and an id nobody waits for any more, or a ping.
+// Owner to caller: a result, in the order in which commands finish, or the answer to a ping.
+import { createHash } from 'node:crypto'
+import { decodeEnvelope, encodeEnvelope, type Envelope } from '../../contract/envelope.ts'
+import type { DirectResult } from '../../ports/direct-carrier.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
+
+/** Raised when the lines change: instances that speak differently call each other through the log. */
+export const PATH = '/twofold/direct/1'
+
+/** Names the instance that is meant: another one may have its address by now. */
+export const INSTANCE_HEADER = 'twofold-instance'
+
+/** A longer command goes through the log. */
+export const LINE_CHARACTERS_MAX = 4 * 1024 * 1024
+
+/** So many commands of one caller may be without their result at one owner; beyond it they go through the log. */
+export const PENDING_MAX = 10_000
+
+export const PING = 'P'
+
+/** `moved`: the command belongs to another instance, to this one if its name is known. */
+export type OwnerResult = DirectResult | { readonly status: 'moved'; readonly owner?: string | undefined }
+
+/** A command as it travels. `deadline` is on the clock of the database, in milliseconds since 1970. */
+export interface Call {
+  readonly envelope: Envelope
+  readonly deadline: number | undefined
+  readonly traceparent: string | undefined
+}
+
+export function encodeCall({ envelope, deadline, traceparent }: Call): string {
+  return `C${deadline ?? ''} ${traceparent ?? ''}\t${encodeEnvelope(envelope)}`
+}
+
+export function decodeCall(line: string): Call {
+  const tab = line.indexOf('\t')
+  const space = line.indexOf(' ')
+  const deadline = line.slice(1, space)
+  const traceparent = line.slice(space + 1, tab)
+  return {
+    envelope: decodeEnvelope(line.slice(tab + 1)),
+    deadline: deadline === '' ? undefined : Number(deadline),
+    traceparent: traceparent === '' ? undefined : traceparent,
+  }
+}
+
+export function encodeResult(id: string, result: OwnerResult): string {
+  return `R${id}${JSON.stringify(result)}`
+}
+
+export function decodeResult(line: string): { readonly id: string; readonly result: OwnerResult } {
+  const result = JSON.parse(line.slice(1 + ID_LENGTH)) as OwnerResult
+  return { id: line.slice(1, 1 + ID_LENGTH), result: result.status === 'finished' ? finished(result.outcome) : result }
+}
+
+/** What JSON has no word for is put back. */
+function finished(outcome: StoredOutcome): DirectResult {
+  const { code, body, finishedAt, ...rest } = outcome
+  return { status: 'finished', outcome: { ...rest, code, body, finishedAt: new Date(finishedAt) } }
+}
+
+/** What a caller shows. A digest, because a secret may hold what a header cannot. */
+export function credential(secret: string): string {
+  return `Bearer ${createHash('sha256').update(secret).digest('base64url')}`
+}
+
+const ID_LENGTH = 36
