@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { bugs as others } from './bugs.ts'
+import { directBugs } from './direct-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import { ruleBugs } from './rule-bugs.ts'
@@ -17,7 +18,7 @@ const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
-const bugs = [...others, ...ownershipBugs, ...requestBugs, ...ruleBugs, ...sqlBugs]
+const bugs = [...others, ...directBugs, ...ownershipBugs, ...requestBugs, ...ruleBugs, ...sqlBugs]
 
 interface Planter {
   readonly folder: string
