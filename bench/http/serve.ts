@@ -1,4 +1,4 @@
-// The process that is measured: the bank with every role, or nothing but Fastify. Tells its port to the process that started it.
+// The process that is measured: the bank with every role or one of them, or nothing but Fastify. Tells its port to the process that started it.
 import fastify from 'fastify'
 import { start } from 'twofold'
 import { bankApp } from '../bank.ts'
@@ -15,7 +15,8 @@ process.on('disconnect', () => void served.stop().then(() => process.exit(0)))
 process.send?.({ port: Number(new URL(served.url).port) })
 
 function app(): Promise<Served> {
-  return start(bankApp, { url, port: 0, logLevel: 'warn' })
+  const roles = what === 'stateless' || what === 'stateful' ? ([what] as const) : undefined
+  return start(bankApp, { url, port: 0, logLevel: 'warn', roles })
 }
 
 /** No schema, no hook, no log: what the HTTP server alone costs. */

@@ -40,6 +40,11 @@ export const httpSync: readonly Scenario[] = [1, 8, 64, 128, 256].map((connectio
   httpScenario(`http-sync-${connections}`, { command: 'credits', connections }),
 )
 
+/** The owner of all keys in a process of its own, under the loads of `http-sync-1` and `http-sync-128`: the call between them is what differs. */
+export const direct: readonly Scenario[] = [1, CONNECTIONS].map((connections) =>
+  httpScenario(`direct-two-processes-${connections}`, { command: 'credits', connections }, withTwoProcesses),
+)
+
 /** Each with an Idempotency-Key: its claim is looked for before, and stored with the command. */
 export const httpKeyed: readonly Scenario[] = [
   httpScenario('http-accept-keyed', { command: 'later-credits', connections: CONNECTIONS, keyed: true }),
@@ -53,13 +58,35 @@ export const httpOpen: readonly Scenario[] = [
   httpScenario('http-accept-visible', { command: 'later-credits', connections: 8, rate: LIGHT_RATE, untilVisible: true }),
 ]
 
-function httpScenario(name: string, plan: Plan): Scenario {
-  return { name, run: (setting) => measured(name, plan, setting) }
+/** Starts what takes the requests, and stops it when `use` is over. */
+type Serving = <Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>) => Promise<Value>
+
+const withOneProcess: Serving = (url, _, use) => withHttpServer(['app', url], use)
+
+async function withTwoProcesses<Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
+  const appended = async (): Promise<string> => (await client.query('select last_value from twofold._command_seq')).rows[0].last_value
+  return withHttpServer(['stateful', url], () =>
+    withHttpServer(['stateless', url], (server) => {
+      const load = async (job: Omit<Job, 'port'>): Promise<JobDone> => {
+        const before = await appended()
+        const done = await server.load(job)
+        // While the two get to know each other commands take the log; but what is measured must be calls.
+        if (job.seconds > 1 && (await appended()) !== before)
+          throw new Error('some commands went through the log, so this is no figure of calls')
+        return done
+      }
+      return use({ ...server, load })
+    }),
+  )
 }
 
-async function measured(name: string, { share, ...job }: Plan, setting: Setting): Promise<readonly Result[]> {
+function httpScenario(name: string, plan: Plan, serving: Serving = withOneProcess): Scenario {
+  return { name, run: (setting) => measured(name, plan, setting, serving) }
+}
+
+async function measured(name: string, { share, ...job }: Plan, setting: Setting, serving: Serving): Promise<readonly Result[]> {
   return withDatabase(setting.server, (url, client) =>
-    withHttpServer(['app', url], async (app) => {
+    serving(url, client, async (app) => {
       const before = await warmUp(app, job)
       await emptied(client)
       const rate = share === undefined ? {} : { rate: Math.ceil(before.perSecond * share) }
