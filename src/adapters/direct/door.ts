@@ -63,7 +63,7 @@ export class Door implements Service {
   async start(): Promise<void> {
     const { host, port } = this.#options
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject)
+      this.#server.on('error', reject)
       this.#server.listen({ host, port }, resolve)
     }).catch((error: unknown) => {
       throw startError(error, host, port)
