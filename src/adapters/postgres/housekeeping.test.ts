@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import pg from 'pg'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { lowestIdAt } from './command-ids.ts'
 import { PostgresDatabase } from './database.ts'
@@ -145,4 +146,39 @@ test('an old claim goes, but never that of a command that still waits', async ()
   await round(Date.now())
   const { rows } = await database.query<{ hash: string }>('select left(hash, 1) as hash from twofold._claim order by 1')
   expect(rows.map((row) => row.hash)).toEqual(['b', 'c', 'd'])
+})
+
+test('a table that somebody reads is not waited for: what comes behind goes on, and the table is dropped once it is free', async () => {
+  const hour = 500_000
+  await round(hour * HOUR_MS)
+  // Without a bound of its own a table change would wait for a minute, and whoever stores an outcome would queue up behind it.
+  const patient = new PostgresDatabase({ url: `${own.url}?lock_timeout=60000`, applicationName: 'housekeeping', log: quiet })
+  const reader = new pg.Client({ connectionString: own.url })
+  await reader.connect()
+  const refused: unknown[] = []
+  const log = { ...quiet, debug: (fields: object) => refused.push(fields) }
+  try {
+    await reader.query('begin')
+    await reader.query('select 1 from twofold._outcome')
+    const waits = `select 1 from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.application_name = 'housekeeping'`
+    const running = new Housekeeping({ database: patient, log, now: () => (hour + 26) * HOUR_MS, retentionHours: new Map() }).round()
+    await vi.waitUntil(async () => refused.length > 0 || (await database.query(waits)).rowCount !== 0, { timeout: 30_000, interval: 20 })
+    await outcomeAt((hour + 20) * HOUR_MS)
+    expect(await hours(), 'the reader still has it').toContain(hour)
+    await reader.query('commit')
+    await running
+    expect(await hours()).toEqual([hour + 1, hour + 2, hour + 3, hour + 25, hour + 26, hour + 27, hour + 28, hour + 29])
+  } finally {
+    await reader.end()
+    await patient.close()
+  }
+}, 90_000)
+
+test('events are kept, however old', async () => {
+  await database.query(
+    `insert into twofold._event (partition, seq, count, body, at) values (0, 1, 1, '{}', clock_timestamp() - interval '10 years')`,
+  )
+  await outcomeAt(0, 's', new Date(0))
+  await round(Date.now())
+  expect([await count('_outcome'), await count('_event')]).toEqual([0, 1])
 })

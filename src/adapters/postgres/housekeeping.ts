@@ -1,11 +1,21 @@
 // Keeps the tables from growing for ever: outcomes by the hour, claims in small batches. Nothing unfinished is ever removed.
 import { TwofoldError } from '../../errors.ts'
 import type { Database, Transaction } from '../../ports/database.ts'
-import { pause } from '../../runtime/backoff.ts'
+import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
-import { drop, HOUR_MS, makeTables, oldTables, RETENTION_HOURS_MIN, sweep, type RetentionHours } from './outcome-tables.ts'
+import {
+  drop,
+  HOUR_MS,
+  hoursAhead,
+  makeTable,
+  oldTables,
+  RETENTION_HOURS_MIN,
+  sweep,
+  sweepDefault,
+  type RetentionHours,
+} from './outcome-tables.ts'
 
 export interface HousekeepingOptions {
   readonly database: Database
@@ -17,7 +27,13 @@ export interface HousekeepingOptions {
   readonly retentionHours: RetentionHours
 }
 
+type TableChange = (transaction: Transaction) => Promise<void>
+
 const EVERY_MS = 600_000
+
+/** A table change that was refused its lock comes again after seconds. Ten in a row: something keeps the table for long, a backup perhaps. */
+const AGAIN = { minMs: 2000, maxMs: 10_000 }
+const TRIES_MAX = 10
 
 const CLAIMS_PER_DELETE = 1000
 
@@ -39,7 +55,7 @@ export class Housekeeping implements Service {
 
   /** Tables are made before anybody needs them; to remove what is old may take long, and a start does not wait for it. */
   async start(): Promise<void> {
-    await this.#makeTables()
+    await this.#makeTables(1)
     this.#loop = this.#run()
   }
 
@@ -50,7 +66,7 @@ export class Housekeeping implements Service {
 
   /** One round. Of several instances that are at it one makes and drops tables. */
   async round(): Promise<void> {
-    await this.#makeTables()
+    await this.#makeTables(TRIES_MAX)
     await this.#removeOutcomes()
     await this.#removeClaims()
     await this.#options.crash?.reach('housekeeping.deleted')
@@ -64,8 +80,9 @@ export class Housekeeping implements Service {
     }
   }
 
-  #makeTables(): Promise<void> {
-    return this.#alone((transaction) => makeTables(transaction, this.#hour))
+  #makeTables(triesMax: number): Promise<void> {
+    const changes = hoursAhead(this.#hour).map((hour) => (transaction: Transaction) => makeTable(transaction, hour))
+    return this.#change(changes, triesMax)
   }
 
   get #hour(): number {
@@ -78,25 +95,40 @@ export class Housekeeping implements Service {
     const goesOn = (): boolean => !this.#stopping.signal.aborted
     const old = await oldTables(database, hour, retentionHours)
     for (const table of old) if (table.wanted.length > 0 && !table.swept) await sweep(database, table, hour, goesOn)
-    await this.#alone(async (transaction) => {
-      await drop(transaction, old, hour, retentionHours)
+    const dropped = old.filter(({ wanted }) => wanted.length === 0)
+    const changes = dropped.map((table) => async (transaction: Transaction) => {
+      await drop(transaction, table, hour)
       await this.#options.crash?.reach('housekeeping.dropped')
     })
+    await this.#change(changes, TRIES_MAX)
+    await sweepDefault(database, hour, retentionHours, goesOn)
   }
 
-  /** Table changes wait 50 ms for their lock at most: whoever waits behind them waits as long. A refusal is tried again next round. */
-  async #alone(work: (transaction: Transaction) => Promise<void>): Promise<void> {
-    await this.#options.database
-      .transaction(async (transaction) => {
+  /** Changes tables, each in a transaction of its own, so that nobody waits for more than one. Behind a refused one the others wait too. */
+  async #change(changes: readonly TableChange[], triesMax: number): Promise<void> {
+    let done = 0
+    for (let attempt = 1; attempt <= triesMax && !this.#stopping.signal.aborted; attempt += 1) {
+      if (attempt > 1) await pause(backoffMs(attempt - 1, AGAIN), this.#stopping.signal)
+      for (let change = changes[done]; change !== undefined && (await this.#alone(change)); change = changes[done]) done += 1
+      if (done === changes.length) return
+    }
+  }
+
+  /** Table changes wait 50 ms for a lock at most: whoever waits behind them waits as long. False: it was refused. */
+  async #alone(change: TableChange): Promise<boolean> {
+    try {
+      await this.#options.database.transaction(async (transaction) => {
         const { rows } = await transaction.query<{ alone: boolean }>('select pg_try_advisory_xact_lock($1) as alone', [LOCK])
         if (!rows[0]?.alone) return
         await transaction.query(`set local lock_timeout = '50ms'`)
-        await work(transaction)
+        await change(transaction)
       })
-      .catch((error: unknown) => {
-        if (!(error instanceof TwofoldError && error.code === 'UNAVAILABLE')) throw error
-        this.#options.log.debug({ reason: error.message }, 'a table was busy; housekeeping will try again')
-      })
+      return true
+    } catch (error) {
+      if (!(error instanceof TwofoldError && error.code === 'UNAVAILABLE')) throw error
+      this.#options.log.debug({ reason: error.message }, 'a table was busy; housekeeping will try again')
+      return false
+    }
   }
 
   /**

@@ -22,6 +22,8 @@ const AHEAD_HOURS = 3
 
 const ROWS_PER_SWEEP = 5000
 
+const LOWEST_ID = '00000000-0000-0000-0000-000000000000'
+
 /** A table that may hold what nobody wants any more. */
 export interface OldTable {
   readonly name: string
@@ -49,7 +51,7 @@ export async function oldTables(database: Transaction, hour: number, retention: 
 
 /** Removes the old rows of all services but the wanted ones, in small statements, and notes that it has been done. */
 export async function sweep(database: Database, { name, wanted }: OldTable, hour: number, goesOn: () => boolean): Promise<void> {
-  let last = '00000000-0000-0000-0000-000000000000'
+  let last = LOWEST_ID
   while (goesOn()) {
     const { rows } = await database.query<{ last: string | null }>(
       `with looked as materialized (
@@ -67,29 +69,40 @@ export async function sweep(database: Database, { name, wanted }: OldTable, hour
   }
 }
 
-/** Drops the tables that nobody wants anything of, and what is old in the one that takes what no other table covers. */
-export async function drop(transaction: Transaction, old: readonly OldTable[], hour: number, retention: RetentionHours): Promise<void> {
-  for (const { name, wanted } of old) if (wanted.length === 0) await dropOne(transaction, name, hour)
-  await transaction.query(
-    `delete from twofold._outcome_default o where id < $1 and finished_at < $2::timestamptz
-      - coalesce((select r.hours from unnest($3::text[], $4::int[]) r(service, hours) where r.service = o.service), $5) * interval '1 hour'`,
-    [
+/** Removes what is old in the table that takes what no other one covers, in small statements: it has rows of any hour and is never dropped. */
+export async function sweepDefault(database: Database, hour: number, retention: RetentionHours, goesOn: () => boolean): Promise<void> {
+  let last: string | null | undefined = LOWEST_ID
+  while (goesOn() && typeof last === 'string') {
+    const { rows }: { rows: { last: string | null }[] } = await database.query(SWEEP_DEFAULT, [
+      last,
       lowestIdAt((hour - RETENTION_HOURS_MIN - 1) * HOUR_MS),
       before(hour, 0),
       [...retention.keys()],
       [...retention.values()],
-      RETENTION_HOURS_MIN,
-    ],
-  )
+    ])
+    last = rows[0]?.last
+  }
 }
 
-/** Something may have finished since the table was looked at: only under its lock is it certain that nothing has. */
-async function dropOne(transaction: Transaction, name: string, hour: number): Promise<void> {
-  await transaction.query('lock table only twofold._outcome in access exclusive mode')
+const SWEEP_DEFAULT = `with looked as materialized (
+    select id, service, finished_at from twofold._outcome_default where id > $1 and id < $2 order by id limit ${ROWS_PER_SWEEP}),
+  gone as (
+    delete from twofold._outcome_default o using looked l where o.id = l.id and l.finished_at < $3::timestamptz - interval '1 hour'
+      * coalesce((select r.hours from unnest($4::text[], $5::int[]) r(service, hours) where r.service = l.service), ${RETENTION_HOURS_MIN}))
+  select max(id::text) as last from looked`
+
+/**
+ * Drops one table that nobody wants anything of. Something may have finished since it was looked at, and only under a lock is it certain
+ * that nothing has. It may have millions of rows to look at: while that goes on, only whoever would store in this old table waits. Everybody
+ * waits for the lock on the whole, so that one comes last.
+ */
+export async function drop(transaction: Transaction, { name }: OldTable, hour: number): Promise<void> {
   const there = await transaction.query<{ there: boolean }>(`select to_regclass('twofold.${name}') is not null as there`)
   if (!there.rows[0]?.there) return
-  await transaction.query(`lock table twofold.${name} in access exclusive mode`)
-  if (!(await hasYoung(transaction, name, hour))) await transaction.query(`drop table twofold.${name}`)
+  await transaction.query(`lock table twofold.${name} in share mode`)
+  if (await hasYoung(transaction, name, hour)) return
+  await transaction.query('lock table only twofold._outcome in access exclusive mode')
+  await transaction.query(`drop table twofold.${name}`)
 }
 
 /** Whether something in it finished less than 24 hours ago. The hour is that of the command's id: one that waited long finished long after. */
@@ -98,20 +111,21 @@ async function hasYoung(database: Transaction, name: string, hour: number): Prom
   return found.rowCount !== 0
 }
 
-/** Makes the tables of this hour and the next ones. Their names carry the hour since 1970, their bounds are its lowest id and the next one's. */
-export async function makeTables(transaction: Transaction, hour: number): Promise<void> {
-  for (let each = hour - 1; each <= hour + AHEAD_HOURS; each += 1) {
-    const [from, to] = [lowestIdAt(each * HOUR_MS), lowestIdAt((each + 1) * HOUR_MS)]
-    // Where the default partition has taken rows of that hour, the hour stays there: a partition for it would be refused.
-    const { rows } = await transaction.query<{ settled: boolean }>(
-      `select to_regclass('twofold._outcome_${each}') is not null
-         or exists (select 1 from twofold._outcome_default where id >= '${from}' and id < '${to}') as settled`,
-    )
-    if (!rows[0]?.settled)
-      await transaction.query(
-        `create table twofold._outcome_${each} partition of twofold._outcome for values from ('${from}') to ('${to}')`,
-      )
-  }
+/** The hours that should have their table: this one, the last and the next ones. */
+export function hoursAhead(hour: number): number[] {
+  return Array.from({ length: AHEAD_HOURS + 2 }, (_, at) => hour - 1 + at)
+}
+
+/** Makes the table of an hour. Its name carries the hour since 1970, its bounds are the hour's lowest id and the next one's. */
+export async function makeTable(transaction: Transaction, hour: number): Promise<void> {
+  const [from, to] = [lowestIdAt(hour * HOUR_MS), lowestIdAt((hour + 1) * HOUR_MS)]
+  // Where the default partition has taken rows of that hour, the hour stays there: a partition for it would be refused.
+  const { rows } = await transaction.query<{ settled: boolean }>(
+    `select to_regclass('twofold._outcome_${hour}') is not null
+       or exists (select 1 from twofold._outcome_default where id >= '${from}' and id < '${to}') as settled`,
+  )
+  if (!rows[0]?.settled)
+    await transaction.query(`create table twofold._outcome_${hour} partition of twofold._outcome for values from ('${from}') to ('${to}')`)
 }
 
 /** The services that keep their outcomes longer and have some in this table that are not too old. */
