@@ -69,3 +69,19 @@ test('a connection neither waits for ever nor lets others wait for ever', async 
     await client.end()
   }
 })
+
+test('transactions are read committed, whatever the database has for its default', async () => {
+  const { rows } = await database.query<{ name: string }>('select current_database() as name')
+  await database.query(`alter database ${rows[0]?.name} set default_transaction_isolation = 'repeatable read'`)
+  const plain = new pg.Client({ connectionString: own.url })
+  const ours = new pg.Client(connectionSettings(own.url, 'test'))
+  await Promise.all([plain.connect(), ours.connect()])
+  try {
+    const isolation = async (client: pg.Client): Promise<unknown> => (await client.query('show transaction_isolation')).rows
+    expect(await isolation(plain)).toEqual([{ transaction_isolation: 'repeatable read' }])
+    expect(await isolation(ours)).toEqual([{ transaction_isolation: 'read committed' }])
+  } finally {
+    await plain.end()
+    await ours.end()
+  }
+})

@@ -95,6 +95,12 @@ const LEASE_MS = 10_000
 const TCP_USER_MS_MIN = 5000
 
 /**
+ * Statements look again at rows that somebody changed while they waited for them. Under the stricter levels they would fail instead, and a
+ * server or a database may have one of those as its default. (A space within an option is escaped.)
+ */
+const ISOLATION = 'default_transaction_isolation=read\\ committed'
+
+/**
  * What every connection of Twofold has in common. Nothing may wait for ever: not for a server, not for a lock, not for a statement. And
  * nobody may make others wait for ever: a transaction whose process does not go on is ended after half a lease, and a connection whose
  * other side has vanished after a lease. `settings`: further ones of the session, as `name=value`.
@@ -116,7 +122,7 @@ export function connectionSettings(
     query_timeout: STATEMENT_MS + SILENCE_MS,
     lock_timeout: 2000,
     idle_in_transaction_session_timeout: Math.floor(leaseMs / 2),
-    options: [`tcp_user_timeout=${tcpUserMs}`, 'jit=off', ...settings].map((setting) => `-c ${setting}`).join(' '),
+    options: [`tcp_user_timeout=${tcpUserMs}`, 'jit=off', ISOLATION, ...settings].map((setting) => `-c ${setting}`).join(' '),
   }
 }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import pg from 'pg'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { SLOT_COUNT } from '../../contract/key.ts'
@@ -83,3 +83,31 @@ test('a database of another app and one of a newer program are left alone', asyn
   await client.end()
   await expect(migrate(own.url, { appName: 'shop', partitionCount: 4 })).rejects.toMatchObject({ code: 'SCHEMA_TOO_NEW' })
 })
+
+test('a migration that cannot have its lock lets appends pass and is tried again until it can', async () => {
+  await migrate(own.url, { appName: 'shop', partitionCount: 4 })
+  const [appender, other] = [new pg.Client({ connectionString: own.url }), new pg.Client({ connectionString: own.url })]
+  const append = `insert into twofold._command (partition, first_id, last_id, count, body)
+    values (0, gen_random_uuid(), gen_random_uuid(), 1, 'c')`
+  await Promise.all([appender.connect(), other.connect()])
+  try {
+    await other.query(`drop index twofold._command_span; create index _command_first_id on twofold._command (first_id);
+      delete from twofold._migration where number = 6`)
+    await appender.query('begin')
+    await appender.query(append)
+    const migrated = migrate(own.url, { appName: 'shop', partitionCount: 4 })
+    const waits = `select 1 from pg_locks l join pg_stat_activity a using (pid) where not l.granted and a.application_name = 'twofold start'
+      and l.relation = 'twofold._command'::regclass`
+    await vi.waitUntil(async () => (await other.query(waits)).rowCount !== 0, { timeout: 50_000, interval: 5 })
+    await other.query(`set lock_timeout = '10s'`)
+    await other.query(append)
+    await appender.query('commit')
+    await migrated
+    expect((await other.query(`select to_regclass('twofold._command_span') as index`)).rows).toEqual([
+      { index: expect.stringContaining('_command_span') },
+    ])
+  } finally {
+    await appender.end()
+    await other.end()
+  }
+}, 120_000)

@@ -4,9 +4,10 @@ import { readdir, readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { TwofoldError } from '../../errors.ts'
 import type { SlotMap } from '../../ports/slots.ts'
+import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import { connectionSettings } from './database.ts'
-import { translate } from './pg-errors.ts'
+import { sqlState, translate } from './pg-errors.ts'
 
 export interface MigrateOptions {
   /** One database holds one app. */
@@ -28,23 +29,41 @@ type AppliedMigration = Pick<Migration, 'number' | 'name' | 'checksum'>
 /** Held for a whole migration, so that starters come one after the other. Any number will do that no one else uses. */
 const LOCK = 7_306_917_001
 
+/** How long a start waits for others who migrate, and tries to get the locks it needs itself. */
+const PATIENCE_MS = 60_000
+
+/** Instances of the program before may be at work on the tables, and all they do queues up behind a lock that is waited for. */
+const TABLE_LOCK_MS = 100
+
+const AGAIN = { minMs: 200, maxMs: 4000 }
+
+const LOCK_NOT_AVAILABLE = '55P03'
+
 /**
  * Applies what is missing and returns the map from slots to partitions.
  * @throws TwofoldError SCHEMA_TOO_NEW, SCHEMA_CHANGED, APP_MISMATCH, DATABASE_FORBIDDEN, UNAVAILABLE
  */
 export async function migrate(url: string, options: MigrateOptions): Promise<SlotMap> {
   const migrations = await readMigrations()
-  const client = new pg.Client({ ...connectionSettings(url, 'twofold start'), lock_timeout: 60_000, statement_timeout: 120_000 })
+  const client = new pg.Client({
+    ...connectionSettings(url, 'twofold start'),
+    lock_timeout: PATIENCE_MS,
+    statement_timeout: 120_000,
+    query_timeout: 125_000,
+  })
   client.on('error', () => undefined)
   try {
     await client.connect()
-    await client.query('begin')
-    await client.query('select pg_advisory_xact_lock($1)', [LOCK])
-    await apply(client, migrations, options.crash)
-    const slots = await prepare(client, options)
-    await options.crash?.reach('migration.commit')
-    await client.query('commit')
-    return slots
+    const until = performance.now() + PATIENCE_MS
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await migrateOnce(client, migrations, options)
+      } catch (error) {
+        if (sqlState(error) !== LOCK_NOT_AVAILABLE || performance.now() >= until) throw error
+        await client.query('rollback')
+        await pause(backoffMs(attempt, AGAIN))
+      }
+    }
   } catch (error) {
     if ((error as { code?: unknown }).code === '42501') {
       throw new TwofoldError(
@@ -59,6 +78,18 @@ export async function migrate(url: string, options: MigrateOptions): Promise<Slo
   } finally {
     await client.end().catch(() => undefined)
   }
+}
+
+/** All in one transaction: a program that turns out to belong to another app has changed nothing. */
+async function migrateOnce(client: pg.Client, migrations: readonly Migration[], options: MigrateOptions): Promise<SlotMap> {
+  await client.query('begin')
+  await client.query('select pg_advisory_xact_lock($1)', [LOCK])
+  await client.query(`set local lock_timeout = '${TABLE_LOCK_MS}ms'`)
+  await apply(client, migrations, options.crash)
+  const slots = await prepare(client, options)
+  await options.crash?.reach('migration.commit')
+  await client.query('commit')
+  return slots
 }
 
 async function apply(client: pg.Client, migrations: readonly Migration[], crash: CrashPoints | undefined): Promise<void> {
