@@ -29,10 +29,18 @@ export const bugsOfBounds: readonly PlantedBug[] = [
   {
     name: 'nobody counts what waits in partitions without an owner',
     file: 'adapters/postgres/backlog-statistics.ts',
-    find: "where p.owner = $1 or b.at is null or b.at < clock_timestamp() - interval '${UNCOUNTED_SECONDS} seconds'),",
-    replace: 'where p.owner = $1),',
+    find: "where p.owner = $1 or b.at is null or b.at < clock_timestamp() - interval '1 second' * case",
+    replace: "where p.owner = $1 or b.at < clock_timestamp() - interval '1 year' * case",
     test: 'src/adapters/postgres/backlog.test.ts',
     claim: 'an owner counts its own partitions at every look',
+  },
+  {
+    name: 'everybody counts the partitions of an owner that rests',
+    file: 'adapters/postgres/backlog-statistics.ts',
+    find: 'then ${UNCOUNTED_OWNED_SECONDS} else',
+    replace: 'then ${UNCOUNTED_SECONDS} else',
+    test: 'src/adapters/postgres/backlog.test.ts',
+    claim: 'what a live owner counts is counted by others only once it has not done so for long',
   },
   {
     name: 'a key takes however many commands behind its failing head',

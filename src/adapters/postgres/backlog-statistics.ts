@@ -15,8 +15,11 @@ export interface PartitionBacklog {
   readonly ageMs: number
 }
 
-/** An owner counts its own partitions; those that nobody has counted for so long, because they have no owner, anybody counts. */
+/** An owner counts its own partitions; those that nobody has counted for so long, because they have no live owner, anybody counts. */
 const UNCOUNTED_SECONDS = 3
+
+/** An owner that lives may rest between two counts, for a minute at most. If it has not counted for so long it cannot, and others do. */
+const UNCOUNTED_OWNED_SECONDS = 120
 
 /** From the first row on, and from each further quarter, so many rows are looked at. Fewer rows than that are all of them. */
 const SAMPLES = 4
@@ -29,7 +32,9 @@ const FULL_KEYS_MAX = 100
 // all partitions, so not each is a row of this one. With a million waiting rows it is 1.6 % off.
 const PUBLISH = `with mine as materialized (
     select p.partition from twofold._partition p left join twofold._backlog b on b.partition = p.partition
-      where p.owner = $1 or b.at is null or b.at < clock_timestamp() - interval '${UNCOUNTED_SECONDS} seconds'),
+      where p.owner = $1 or b.at is null or b.at < clock_timestamp() - interval '1 second' * case
+        when exists (select from twofold._instance i where i.id = p.owner and i.lease_until > clock_timestamp())
+          then ${UNCOUNTED_OWNED_SECONDS} else ${UNCOUNTED_SECONDS} end),
   ends as materialized (
     select m.partition, lowest.seq as low, highest.seq as high, lowest.appended_at as oldest from mine m
       cross join lateral (select c.seq, c.appended_at from twofold._command c where c.partition = m.partition order by c.seq limit 1) lowest

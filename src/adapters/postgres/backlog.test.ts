@@ -23,7 +23,7 @@ beforeAll(async () => {
 })
 afterEach(async () => {
   for (const log of logs.splice(0)) await log.stop()
-  await database.query('truncate twofold._command, twofold._parked, twofold._backlog')
+  await database.query('truncate twofold._command, twofold._parked, twofold._backlog, twofold._instance')
   await database.query('update twofold._partition set owner = null')
 })
 afterAll(async () => {
@@ -81,6 +81,24 @@ test('an owner counts its own partitions at every look; others count those that 
   await database.query(`update twofold._backlog set at = at - interval '10 seconds'`)
   await newBacklog({}, nothingSeen, other).look()
   expect(await counts()).toEqual([2, 2, 2, 2])
+})
+
+test('what a live owner counts is counted by others only once it has not done so for long', async () => {
+  const owner = randomUUID()
+  await database.query('update twofold._partition set owner = $1 where partition < 2', [owner])
+  await database.query(`insert into twofold._instance (id, roles, lease_until) values ($1, '{}', clock_timestamp() + interval '1 hour')`, [
+    owner,
+  ])
+  const counts = async (): Promise<number[]> =>
+    (await readBacklog(database)).toSorted((a, b) => a.partition - b.partition).map((each) => each.commands)
+  await newBacklog({}, nothingSeen, owner).look()
+  for (const partition of [0, 1, 2, 3]) await fill(partition, 1, 1)
+  await database.query(`update twofold._backlog set at = at - interval '60 seconds'`)
+  await newBacklog().look()
+  expect(await counts()).toEqual([0, 0, 1, 1])
+  await database.query(`update twofold._backlog set at = at - interval '60 seconds'`)
+  await newBacklog().look()
+  expect(await counts()).toEqual([1, 1, 1, 1])
 })
 
 test('beyond a bound the log takes nothing more, with the time to come again, and goes on when there is room', async () => {

@@ -33,6 +33,7 @@ const EVERY_MS = 500
 
 /** Counting pauses for so many times as long as it took: it must not keep a busy database busy. */
 const REST = 20
+const REST_MS_MAX = 60_000
 
 /** When a refused command may be sent again, in seconds. The disk does not get empty by itself. */
 const RETRY_SECONDS = 2
@@ -115,7 +116,7 @@ export class PostgresBacklog implements Admission, Service {
     if (started >= this.#countedAt + this.#restMs) {
       await publishBacklog(database, instanceId, limits.parkedPerKeyMax)
       this.#countedAt = performance.now()
-      this.#restMs = (this.#countedAt - started) * REST
+      this.#restMs = Math.min((this.#countedAt - started) * REST, REST_MS_MAX)
     }
     this.#take(await readBacklog(database))
   }
