@@ -1,5 +1,6 @@
 // What `start` can be told, resolved once: every fault is reported together with what was given and what is allowed.
 import type { BacklogLimits } from '../adapters/postgres/backlog.ts'
+import { HOUR_MS } from '../adapters/postgres/outcome-tables.ts'
 import { TwofoldError } from '../errors.ts'
 import type { Transaction } from '../ports/database.ts'
 import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
@@ -18,7 +19,6 @@ const LEASE_MS_MIN = 500
 const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
 const SECRET_MIN = 16
-const HOUR_MS = 3_600_000
 
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
 export interface StartOptions {

@@ -6,3 +6,8 @@ export interface CommandIds {
   /** The database's time as this process knows it, in milliseconds since 1970. */
   now(): number
 }
+
+/** When a command got its id, in milliseconds since 1970 on the database's clock: the first 48 bits of a uuidv7. */
+export function madeAt(commandId: string): number {
+  return Number.parseInt(commandId.slice(0, 8) + commandId.slice(9, 13), 16)
+}

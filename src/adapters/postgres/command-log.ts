@@ -7,7 +7,7 @@ import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Service } from '../../runtime/service.ts'
 import { jsonTexts, plainArray, textArray } from './array-literal.ts'
-import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
+import { CLAIMS_BY_HASH, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { connectionSettings } from './database.ts'
 import { isDataError, translate } from './pg-errors.ts'
 import { sent } from './sent.ts'
@@ -55,8 +55,6 @@ const CLAIM_AND_APPEND = `with wanted as materialized (
     insert into twofold._command (partition, first_id, last_id, count, body)
       select partition, min(id::text)::uuid, max(id::text)::uuid, count(*), string_agg(line, E'\\n' order by at) from mine group by partition)
   select id from mine`
-
-const LOSERS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
 
 const ANSWERED = 'select id from twofold._outcome where id = any($1::uuid[])'
 
@@ -251,7 +249,7 @@ function firstsByHash(group: readonly Waiting[]): Map<string, Waiting> {
 async function readClaims(client: pg.Client, losers: readonly Waiting[]): Promise<Map<string, StoredClaim>> {
   if (losers.length === 0) return new Map()
   const hashes = losers.flatMap(({ entry }) => entry.envelope.claim?.hash ?? [])
-  const { rows } = await client.query<ClaimRow>({ name: 'twofold_claims', text: LOSERS, values: [plainArray(hashes)] })
+  const { rows } = await client.query<ClaimRow>({ name: 'twofold_claims', text: CLAIMS_BY_HASH, values: [plainArray(hashes)] })
   return new Map(rows.map((row) => [row.hash, storedClaim(row)]))
 }
 

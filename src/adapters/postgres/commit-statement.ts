@@ -17,6 +17,7 @@ import { encodeEnvelope } from '../../contract/envelope.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { encodeEvents } from './event-rows.ts'
 import { jsonTexts, plainArray, textArray } from './array-literal.ts'
+import { storableText } from './storable-text.ts'
 
 /** A prepared statement: `name` tells which parts it has, `values` are its parameters. */
 export interface CommitStatement {
@@ -190,7 +191,7 @@ const parts: readonly Part[] = [
       plainArray(retried.map((row) => row.seq)),
       plainArray(retried.map((row) => row.attempts)),
       plainArray(retried.map((row) => delay(row.delayMs))),
-      textArray(retried.map((row) => storable(row.error))),
+      textArray(retried.map((row) => storableText(row.error))),
     ],
     counted: 'conflict',
   },
@@ -209,7 +210,7 @@ const parts: readonly Part[] = [
       textArray(parked.map((row) => encodeEnvelope(row.envelope))),
       plainArray(parked.map((row) => row.attempts)),
       plainArray(parked.map((row) => delay(row.delayMs))),
-      textArray(parked.map((row) => row.error && storable(row.error))),
+      textArray(parked.map((row) => row.error && storableText(row.error))),
     ],
   },
   {
@@ -225,8 +226,8 @@ const parts: readonly Part[] = [
       plainArray(deadLetters.map((letter) => letter.partition)),
       textArray(deadLetters.map(({ envelope: { input, ...head } }) => `${JSON.stringify(head).slice(0, -1)},"input":${input}}`)),
       plainArray(deadLetters.map((letter) => letter.attempts)),
-      textArray(deadLetters.map((letter) => storable(letter.error))),
-      textArray(deadLetters.map((letter) => letter.stack && storable(letter.stack))),
+      textArray(deadLetters.map((letter) => storableText(letter.error))),
+      textArray(deadLetters.map((letter) => letter.stack && storableText(letter.stack))),
     ],
   },
 ]
@@ -294,9 +295,4 @@ function compose(used: readonly Part[], arrayCounts: readonly number[]): string 
       return `when ${counted} <> $${first + at + 1}::bigint then twofold.abort_batch('${part.counted}: ' || ${counted} || ' of ' || $${first + at + 1} || ' ${part.name}')`
     })
   return `with ${expressions.join(',\n')}\nselect case ${checks.join('\n')} else 1 end`
-}
-
-/** Error texts come from anywhere; PostgreSQL stores neither NUL nor lone surrogates. */
-function storable(text: string): string {
-  return text.replaceAll('\0', '\uFFFD').toWellFormed()
 }

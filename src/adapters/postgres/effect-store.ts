@@ -15,7 +15,7 @@ import {
 } from '../../ports/effect-store.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import { plainArray, textArray } from './array-literal.ts'
-import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
+import { CLAIMS_BY_HASH, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { LogReader } from './log-reader.ts'
 import { commitStatement, type CommitStatement } from './commit-statement.ts'
 import { connectionSettings } from './database.ts'
@@ -45,8 +45,6 @@ const LOCK_FENCES = `select p.partition from unnest($1::int[], $2::bigint[]) t(p
   join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch order by p.partition for share of p`
 
 const OUTCOMES = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
-
-const CLAIMS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
 
 const PARKED_COLUMNS = `seq, partition, envelope, attempts, extract(epoch from due_at) * 1000 as "dueAt"`
 
@@ -128,7 +126,7 @@ class PostgresEffectSession implements EffectSession {
 
   async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
     const outcomes = (await run<OutcomeRow>(this.#client, 'twofold_outcomes', OUTCOMES, [plainArray(ids)])).map(storedOutcome)
-    const claimed = await run<ClaimRow>(this.#client, 'twofold_claims', CLAIMS, [plainArray(claims)])
+    const claimed = await run<ClaimRow>(this.#client, 'twofold_claims', CLAIMS_BY_HASH, [plainArray(claims)])
     const parked = await run<{ id: string }>(
       this.#client,
       'twofold_parked_ids',

@@ -4,6 +4,7 @@ import { TwofoldError } from '../../errors.ts'
 import type { Database, Transaction } from '../../ports/database.ts'
 import type { DeadEvent, EventLog, EventSlice, HeldCursor, Positions } from '../../ports/event-log.ts'
 import { decodeEvents } from './event-rows.ts'
+import { storableText } from './storable-text.ts'
 
 /** What the event log needs of the wake-ups between processes: hints, nothing is lost with them. */
 export interface EventSignals {
@@ -222,12 +223,7 @@ function deadRow({ partition, event, attempts, error, stack }: DeadEvent): objec
     partition,
     message: JSON.stringify(event),
     attempts,
-    error: printable(error),
-    stack: stack && printable(stack),
+    error: storableText(error),
+    stack: stack && storableText(stack),
   }
-}
-
-/** An error's text may hold what PostgreSQL's `text` cannot. */
-function printable(text: string): string {
-  return text.replaceAll('\0', '').toWellFormed()
 }

@@ -1,5 +1,6 @@
 // Outcomes, for those who wait. What this process's own engine commits they are told at once; for what others commit, one query looks for
 // all who are due: at a ring, and after growing pauses in between.
+import { madeAt } from '../../ports/command-ids.ts'
 import type { StoredClaim } from '../../ports/command-log.ts'
 import type { Database } from '../../ports/database.ts'
 import type { Outcomes, PendingCommand, StoredOutcome } from '../../ports/outcomes.ts'
@@ -7,7 +8,7 @@ import type { Logger } from '../../runtime/logger.ts'
 import { pause } from '../../runtime/backoff.ts'
 import { Wake } from '../../runtime/wake.ts'
 import { plainArray } from './array-literal.ts'
-import { CLAIM_COLUMNS, storedClaim, type ClaimRow } from './claim-rows.ts'
+import { CLAIMS_BY_HASH, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { lowestIdAt } from './command-ids.ts'
 import { GatheredLookups } from './gathered-lookups.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
@@ -41,8 +42,6 @@ const REST = 2
 const TRAVEL_MS = 300_000
 
 const FIND = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
-
-const FIND_CLAIMS = `select ${CLAIM_COLUMNS} from twofold._claim where hash = any($1::text[])`
 
 /**
  * Ids rise with time, so a row whose span covers the id was appended around then. From the id downwards the right row comes among the
@@ -111,8 +110,7 @@ export class PostgresOutcomes implements Outcomes {
     const parked = await database.query<{ attempts: number }>('select attempts from twofold._parked where id = $1', [commandId])
     const attempts = parked.rows[0]?.attempts
     if (attempts !== undefined) return { id: commandId, status: attempts > 0 ? 'running' : 'queued', attempts }
-    const madeAt = Number.parseInt(commandId.replaceAll('-', '').slice(0, 12), 16)
-    const { rowCount } = await database.query(QUEUED, [commandId, lowestIdAt(madeAt - TRAVEL_MS)])
+    const { rowCount } = await database.query(QUEUED, [commandId, lowestIdAt(madeAt(commandId) - TRAVEL_MS)])
     return rowCount === 1 ? { id: commandId, status: 'queued', attempts: 0 } : undefined
   }
 
@@ -177,7 +175,7 @@ export class PostgresOutcomes implements Outcomes {
   }
 
   async #queryClaims(hashes: readonly string[]): Promise<Map<string, StoredClaim>> {
-    const { rows } = await this.#options.database.query<ClaimRow>(FIND_CLAIMS, [plainArray(hashes)])
+    const { rows } = await this.#options.database.query<ClaimRow>(CLAIMS_BY_HASH, [plainArray(hashes)])
     return new Map(rows.map((row) => [row.hash, storedClaim(row)]))
   }
 

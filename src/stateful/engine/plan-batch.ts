@@ -5,6 +5,7 @@ import { newestShape } from '../../contract/entity.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import { isTwofoldError, TwofoldError } from '../../errors.ts'
 import type { AnyEvent } from '../../contract/event.ts'
+import { madeAt } from '../../ports/command-ids.ts'
 import { encodeEvent } from '../../ports/event-log.ts'
 import {
   byKey,
@@ -305,11 +306,6 @@ function endedProcess(): Error {
 
 /** A command that this program does not know may come from a newer one. */
 const UNKNOWN = { retry: DEFAULT_RETRY, afterDeath: 'continue' } as const
-
-/** When a command got its id, in milliseconds since 1970 on the database clock: the first 48 bits of a uuidv7. */
-function madeAt(id: string): number {
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
-}
 
 function noRunner(service: string): Ran {
   return { status: 'failed', error: new Error(`this program has no stateful side for service '${service}'`) }

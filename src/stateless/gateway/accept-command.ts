@@ -6,6 +6,7 @@ import { RejectedByHandler, type Reject } from '../../contract/handler-context.t
 import { KEYS_PER_COMMAND_MAX, keyFault } from '../../contract/key.ts'
 import { check, pointerSegment } from '../../contract/schema.ts'
 import { TwofoldError } from '../../errors.ts'
+import { madeAt } from '../../ports/command-ids.ts'
 import type { AnyStateless, CheckContext, Principal } from '../stateless.ts'
 import { JSON_TYPE, type Answer } from './answer.ts'
 import { statusOfRejection } from './outcome-answer.ts'
@@ -85,7 +86,8 @@ export function compileCommand(command: AnyCommand, side: AnyStateless | undefin
     },
     accepted(input, commandId, key, location) {
       if (!makeOptimistic) return queuedAnswer(commandId, location)
-      const made = makeOptimistic(input, { key, commandId, now: timeOf(commandId) })
+      // A first answer and its repetition must not differ by the clock.
+      const made = makeOptimistic(input, { key, commandId, now: new Date(madeAt(commandId)) })
       const body = declared(command.optimistic, made, `the optimistic answer of '${service}.${name}'`)
       return { ...queuedAnswer(commandId, location), body: JSON.stringify(body) }
     },
@@ -143,9 +145,4 @@ function rejectsOf(command: AnyCommand): Reject<Record<string, never>> {
 
 const invalid: CheckContext<unknown>['invalid'] = (path, message) => {
   throw invalidInput([{ path, message }])
-}
-
-/** The time inside a uuidv7: a first answer and its repetition must not differ by the clock. */
-function timeOf(commandId: string): Date {
-  return new Date(Number.parseInt(commandId.slice(0, 8) + commandId.slice(9, 13), 16))
 }
