@@ -12,6 +12,7 @@ import { withDatabase } from './scenario.ts'
 import { benchServer } from './server.ts'
 import { credit, type Way } from './soak/credits.ts'
 import { holdSnapshot } from './soak/held-snapshot.ts'
+import { machineCpu, shareOfOthers } from './soak/machine-cpu.ts'
 import { tableSizes } from './soak/table-sizes.ts'
 import { faultsOf, type SoakWindow } from './soak/verdict.ts'
 
@@ -35,7 +36,7 @@ const [commands, size, keys, holdSeconds] = [values.commands, values.window, val
 const WARM_UP = 200_000
 
 await using server = await benchServer(values.url ?? process.env['DATABASE_URL'])
-const machine = await machineOf(server.url)
+const { machine, versions } = await machineOf(server.url)
 const windows = await withDatabase(server.url, async (url, client) => {
   const backend = await bankBackend(url)
   const measured: SoakWindow[] = []
@@ -51,13 +52,15 @@ const windows = await withDatabase(server.url, async (url, client) => {
       // Both ways get the same share, in turns, so that first and last windows of each are compared with each other.
       const way: Way = (done / size) % 2 === 0 ? 'direct' : 'log'
       const started = performance.now()
+      const before = machineCpu()
       const { nodeCpuUs, postgresCpuUs = 0 } = await withCpu(
         client,
         () => credit(backend, client, way, size, keys, done),
         () => size,
       )
       const perSecond = size / ((performance.now() - started) / 1000)
-      const window = { way, done: done + size, perSecond, nodeCpuUs, postgresCpuUs, snapshotHeld: holding !== undefined }
+      const othersShare = shareOfOthers(before, machineCpu(), (nodeCpuUs + postgresCpuUs) * size)
+      const window = { way, done: done + size, perSecond, nodeCpuUs, postgresCpuUs, othersShare, snapshotHeld: holding !== undefined }
       measured.push({ ...window, tables: await tableSizes(client) })
       print(measured.at(-1) as SoakWindow)
       if (performance.now() < releaseAt) continue
@@ -78,7 +81,10 @@ const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding:
 const folder = fileURLToPath(new URL('results', import.meta.url))
 await mkdir(folder, { recursive: true })
 const path = join(folder, `soak-${new Date().toISOString().slice(0, 10)}-${commit}.json`)
-await writeFile(path, `${JSON.stringify({ machine, settings: { commands, size, keys, holdSeconds }, faults, windows }, null, 1)}\n`)
+await writeFile(
+  path,
+  `${JSON.stringify({ machine, versions, settings: { commands, size, keys, holdSeconds }, faults, windows }, null, 1)}\n`,
+)
 process.stdout.write(`\nkept in ${path}\n${faults.length === 0 ? 'nothing rots' : faults.join('\n')}\n`)
 if (faults.length > 0) process.exitCode = 1
 

@@ -12,6 +12,12 @@ const KEYS = 10_000
 const HISTORY = 100_000
 const BACKLOG = 100_000
 
+/** A gateway keeps nothing of what waits in the log: it may grow by so much while a million commands join, the client's own included. */
+const RSS_GROWTH_MIB_MAX = 256
+
+/** Accepting the last commands of a backlog has at least this share of the speed of the first. Generous: the machine may be busy meanwhile. */
+const ACCEPT_SHARE_MIN = 0.3
+
 const WARM_UP = 20_000
 const MEASURED = 100_000
 
@@ -73,6 +79,7 @@ async function backlog(name: string, url: string, client: pg.Client, commands: n
     for (let waiting = WARM_UP; waiting < commands - WARM_UP; waiting += WARM_UP) await countedAppends(gateway, WARM_UP, waiting)
     const last = await accepted(gateway, client, WARM_UP, commands - WARM_UP)
     const rssGrowthMiB = rssMiB() - rss
+    mustNotRot(commands, rssGrowthMiB, last.perSecond / first.perSecond)
     const statusMs = await statusOfWaiting(gateway)
     const owner = await bankBackend(url, { roles: ['stateful'] })
     try {
@@ -104,6 +111,18 @@ async function backlog(name: string, url: string, client: pg.Client, commands: n
   } finally {
     await gateway.stop()
   }
+}
+
+/** @throws where a backlog makes the gateway larger, or slow to accept */
+function mustNotRot(commands: number, rssGrowthMiB: number, acceptShare: number): void {
+  if (rssGrowthMiB > RSS_GROWTH_MIB_MAX)
+    throw new Error(
+      `the gateway grew by ${rssGrowthMiB.toFixed(0)} MiB while ${commands} commands joined the log; ${RSS_GROWTH_MIB_MAX} may be`,
+    )
+  if (acceptShare < ACCEPT_SHARE_MIN)
+    throw new Error(
+      `behind ${commands} commands others are accepted at ${acceptShare.toFixed(2)} of the first speed; ${ACCEPT_SHARE_MIN} is the least`,
+    )
 }
 
 function accepted(gateway: Backend, client: pg.Client, count: number, first: number): Promise<Load & Cpu> {
