@@ -24,7 +24,7 @@ import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
 import { startAll, stopAll, type Service } from '../runtime/service.ts'
 import { Engine } from '../stateful/engine/engine.ts'
-import { Ownership } from '../stateful/partition/ownership.ts'
+import { heirsWithout, Ownership } from '../stateful/partition/ownership.ts'
 import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import { runProjection } from '../subscribers/run-projection.ts'
 import { runReactor } from '../subscribers/run-reactor.ts'
@@ -198,6 +198,8 @@ function membersOf(members: MembersOptions): Members {
       direct.directory.update(cluster)
       return ownership.balance(cluster)
     },
+    onHandedOver: (rows) => ownership.handedOver(rows),
+    heirs: (cluster) => heirsWithout(instanceId, cluster),
     onLost: () => ownership.lost(),
   })
   return {

@@ -143,7 +143,7 @@ export interface Recovery {
   readonly waiting: ReadonlySet<string>
 }
 
-/** One lane's connections. At most one commit is in flight; `take` and `load` may be called meanwhile. */
+/** One lane's connections. At most one commit is in flight; what only reads may be called meanwhile, and may have to wait for it. */
 export interface EffectSession {
   /** Unconsumed rows of these partitions, each partition's in order, but for `inHand`; about `limit` commands, no partition before others. */
   take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog>

@@ -22,6 +22,9 @@ export interface Cluster {
   readonly partitions: readonly PartitionRow[]
 }
 
+/** Who gets which partition; `undefined`: nobody, until somebody claims it. */
+export type Heirs = ReadonlyMap<number, string | undefined>
+
 /** Membership: one lease row per instance. */
 export interface Instances {
   /** Registers this instance with a lease of `leaseMs`. */
@@ -35,10 +38,12 @@ export interface Instances {
    * still keep locks are ended.
    */
   claim(id: string, partitions: readonly number[]): Promise<readonly PartitionRow[]>
-  /** Gives partitions back, so that another instance may take them at once. */
-  release(id: string, partitions: readonly number[]): Promise<void>
-  /** Releases everything and removes the row. */
-  leave(id: string): Promise<void>
+  /** Makes the heirs owners of these partitions, under new epochs, and tells them. An heir whose lease has ended gets nothing: nobody does. */
+  handOver(id: string, heirs: Heirs): Promise<void>
+  /** Removes the row, and hands everything over: to its heir, or to nobody. */
+  leave(id: string, heirs?: Heirs): Promise<void>
   /** Calls `wake` when partitions may have changed hands: a hint. Returns how to stop listening. */
   onChanged(wake: () => void): () => void
+  /** Calls `take` with what was handed over to this instance: a hint, too, the rows tell. Returns how to stop listening. */
+  onHandedOver(id: string, take: (rows: readonly PartitionRow[]) => void): () => void
 }

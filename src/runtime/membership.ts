@@ -1,5 +1,5 @@
 // This instance among the others: one lease row, renewed by whoever is still able to do its work.
-import type { Cluster, Instances } from '../ports/instances.ts'
+import type { Cluster, Heirs, Instances, PartitionRow } from '../ports/instances.ts'
 import type { CrashPoints } from './crash-points.ts'
 import type { Logger } from './logger.ts'
 import type { Service } from './service.ts'
@@ -21,6 +21,10 @@ export interface MembershipOptions {
   readonly healthy?: () => boolean
   /** Called after every look at the cluster, one call at a time. Returns when to look again at the latest, in milliseconds. */
   readonly onLook?: (cluster: Cluster) => Promise<number | undefined>
+  /** Another instance has handed these partitions over to this one. */
+  readonly onHandedOver?: (rows: readonly PartitionRow[]) => void
+  /** Who gets what this instance still has when it leaves. */
+  readonly heirs?: (cluster: Cluster) => Heirs
   /** The lease ended: others may have taken over, and whatever was held is to be dropped before this instance joins again. */
   readonly onLost?: () => Promise<void>
 }
@@ -37,7 +41,7 @@ export class Membership implements Service {
   #cluster: Cluster = { instances: [], partitions: [] }
   #stopped = false
   #loop: Promise<void> | undefined
-  #unlisten: (() => void) | undefined
+  #unlisten: (() => void)[] = []
 
   constructor(options: MembershipOptions) {
     this.#options = options
@@ -51,18 +55,22 @@ export class Membership implements Service {
       await this.#options.instances.leave(this.#options.id).catch(() => undefined)
       throw error
     }
-    this.#unlisten = this.#options.instances.onChanged(() => this.#wake.ring())
+    const { instances, id, onHandedOver } = this.#options
+    // In this order: what was handed over is in hand when the look finds it.
+    if (onHandedOver !== undefined) this.#unlisten.push(instances.onHandedOver(id, onHandedOver))
+    this.#unlisten.push(instances.onChanged(() => this.#wake.ring()))
     this.#loop = this.#run()
   }
 
   async stop(): Promise<void> {
     if (this.#stopped) return this.#loop
     this.#stopped = true
-    this.#unlisten?.()
+    for (const unlisten of this.#unlisten) unlisten()
     this.#wake.ring()
     if (this.#loop === undefined) return
     await this.#loop
-    await this.#options.instances.leave(this.#options.id).catch((error: unknown) => {
+    const { instances, id, heirs } = this.#options
+    await instances.leave(id, heirs?.(this.#cluster)).catch((error: unknown) => {
       this.#options.log.warn({ reason: String(error) }, 'could not sign off; the lease runs out by itself')
     })
   }

@@ -5,8 +5,9 @@ import { PostgresDatabase } from '../../src/adapters/postgres/database.ts'
 import { PostgresInstances } from '../../src/adapters/postgres/instances.ts'
 import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
 import { migrate } from '../../src/adapters/postgres/migrate.ts'
+import { Signals } from '../../src/adapters/postgres/signals.ts'
 import { Membership } from '../../src/runtime/membership.ts'
-import { Ownership } from '../../src/stateful/partition/ownership.ts'
+import { heirsWithout, Ownership } from '../../src/stateful/partition/ownership.ts'
 import { until } from '../e2e/program.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 
@@ -15,16 +16,9 @@ const quiet = { debug: () => undefined, info: () => undefined, warn: () => undef
 
 let own: TestDatabase
 let database: PostgresDatabase
+// One for all instances of this file: what one of them rings or hands over the others hear.
+let signals: Signals
 const members: Member[] = []
-const listeners = new Set<() => void>()
-// All instances of this test hear each other at once, as they would by NOTIFY.
-const signals = {
-  ring: (): void => listeners.forEach((wake) => wake()),
-  listen(_: 'partition', wake: () => void) {
-    listeners.add(wake)
-    return () => void listeners.delete(wake)
-  },
-}
 
 interface Member {
   readonly id: string
@@ -37,23 +31,30 @@ beforeEach(async () => {
   own = await testDatabase()
   await migrate(own.url, { appName: 'test', partitionCount: 64 })
   database = new PostgresDatabase({ url: own.url, applicationName: 'test', log: quiet })
+  signals = new Signals({ url: own.url, log: quiet, hasPeers: () => true })
+  await signals.start()
 })
 afterEach(async () => {
   await Promise.all(members.splice(0).map((member) => member.membership.stop()))
+  await signals.stop()
   await database.close()
   await own.drop()
 })
 
-async function join(instances = new PostgresInstances(database, signals, quiet)): Promise<Member> {
-  const id = randomUUID()
-  const held = new Set<number>()
-  const ownership = new Ownership({
+function ownershipOf(id: string, instances: PostgresInstances, held: Set<number>): Ownership {
+  return new Ownership({
     instances,
     id,
     log: quiet,
     adopt: (rows) => Promise.resolve(rows.forEach((row) => held.add(row.partition))),
     drop: (partitions) => Promise.resolve(partitions.forEach((partition) => held.delete(partition))),
   })
+}
+
+async function join(instances = new PostgresInstances(database, signals, quiet)): Promise<Member> {
+  const id = randomUUID()
+  const held = new Set<number>()
+  const ownership = ownershipOf(id, instances, held)
   const member: Member = {
     id,
     held,
@@ -66,6 +67,8 @@ async function join(instances = new PostgresInstances(database, signals, quiet))
       log: quiet,
       healthy: () => member.healthy,
       onLook: (cluster) => ownership.balance(cluster),
+      onHandedOver: (rows) => ownership.handedOver(rows),
+      heirs: (cluster) => heirsWithout(id, cluster),
       onLost: () => ownership.lost(),
     }),
   }
@@ -93,11 +96,11 @@ test('the first instance takes everything, a second one gets half of it, and no 
 
 test('a hand-over that fails half-way is made good: no partition stays with an owner that does not serve it', async () => {
   const instances = new PostgresInstances(database, signals, quiet)
-  const release = instances.release.bind(instances)
+  const handOver = instances.handOver.bind(instances)
   let failures = 0
-  instances.release = (...given) => {
+  instances.handOver = (...given) => {
     failures += 1
-    return failures > 1 ? release(...given) : Promise.reject(new Error('the connection broke'))
+    return failures > 1 ? handOver(...given) : Promise.reject(new Error('the connection broke'))
   }
   const [first, second] = [await join(instances), await join()]
   await until('both have half', () => first.held.size === 32 && second.held.size === 32)
@@ -177,7 +180,7 @@ test('only what is free is claimed, and every claim raises the epoch', async () 
   expect(await instances.claim(stranger, [1, 2, 3]), 'without a lease of its own').toEqual([])
   await instances.join({ id: stranger, roles: ['stateless'], leaseMs: LEASE_MS })
   expect(await instances.claim(stranger, [1, 2, 3]), 'held by a live owner').toEqual([])
-  await instances.release(first.id, [2])
+  await instances.handOver(first.id, new Map([[2, undefined]]))
   const [claimed, ...others] = await instances.claim(stranger, [1, 2, 3])
   expect([claimed?.partition, claimed?.owner, others]).toEqual([2, stranger, []])
   expect(Number(claimed?.epoch)).toBe(3)
@@ -201,6 +204,61 @@ async function ownerAndTaker(instances: PostgresInstances): Promise<[string, str
   await instances.claim(owner, [1, 2])
   return [owner, taker]
 }
+
+test('an heir owns what it is given in the same step, and hears which it is; one whose lease has ended gets nothing', async () => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const [owner, taker] = await ownerAndTaker(instances)
+  const heard: unknown[] = []
+  const stop = instances.onHandedOver(taker, (rows) => heard.push(rows))
+  const none = (await epochs()).map(() => undefined)
+  await instances.handOver(owner, new Map([1, 63].map((partition) => [partition, taker])))
+  await until('the heir hears it', () => heard.length > 0)
+  expect(heard, 'and of nothing that was not its owner’s to give').toEqual([[{ partition: 1, owner: taker, epoch: '2' }]])
+  await endLease(taker)
+  await instances.handOver(owner, new Map([[2, taker]]))
+  expect((await instances.cluster()).partitions.slice(0, 4).map((row) => row.owner)).toEqual([undefined, taker, undefined, undefined])
+  expect(await epochs()).toEqual(none.map((_, partition) => ({ 1: 2, 2: 2 })[partition] ?? 0))
+  stop()
+})
+
+test('who leaves hands everything over: to the heirs that live, the rest to nobody', async () => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const [owner, taker] = await ownerAndTaker(instances)
+  const heard: unknown[] = []
+  const stop = instances.onHandedOver(taker, (rows) => heard.push(rows))
+  await instances.leave(owner, new Map([[1, taker]]))
+  await until('the heir hears it', () => heard.length > 0)
+  expect(heard).toEqual([[{ partition: 1, owner: taker, epoch: '2' }]])
+  const { instances: left, partitions } = await instances.cluster()
+  expect([left.map(({ id }) => id), partitions[1]?.owner, partitions[2]]).toMatchObject([[taker], taker, { owner: undefined, epoch: '2' }])
+  stop()
+})
+
+test('what was handed over is served at once, is not claimed again, and stays whatever an older look has seen', async () => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const [owner, taker] = [randomUUID(), randomUUID()]
+  for (const id of [owner, taker]) await instances.join({ id, roles: ['stateful'], leaseMs: 60_000 })
+  await instances.claim(
+    owner,
+    Array.from({ length: 64 }, (_, partition) => partition),
+  )
+  const before = await instances.cluster()
+  const held = new Set<number>()
+  const ownership = ownershipOf(taker, instances, held)
+  await ownership.balance(before)
+  const heirs = new Map([...heirsWithout(randomUUID(), before)].filter(([, heir]) => heir === taker))
+  await instances.handOver(owner, heirs)
+  const given = (await instances.cluster()).partitions.filter((row) => row.owner === taker)
+  ownership.handedOver(given)
+  await ownership.balance(before)
+  expect(held).toEqual(new Set(heirs.keys()))
+  const after = await instances.cluster()
+  await ownership.balance(after)
+  expect([held, (await instances.cluster()).partitions]).toEqual([new Set(heirs.keys()), after.partitions])
+  await database.query('update twofold._partition set owner = $1, epoch = epoch + 1 where partition = $2', [owner, given[0]?.partition])
+  await ownership.balance(await instances.cluster())
+  expect(held.has(given[0]?.partition ?? -1), 'what was taken away since').toBe(false)
+})
 
 const endLease = (id: string): Promise<unknown> =>
   database.query('update twofold._instance set lease_until = clock_timestamp() where id = $1', [id])

@@ -187,6 +187,21 @@ test('keys of several owners that were locked cannot be written by anybody until
   }
 })
 
+test('an engine that serves nothing and whose connections are gone serves what it gets at the next try', async () => {
+  const engine = await bank.engine([])
+  await bank.client.query(
+    `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and application_name = 'twofold engine'`,
+  )
+  const rows = await bank.takeOver(bank.partitions)
+  const adopted = (): Promise<boolean> =>
+    engine.adopt(rows).then(
+      () => true,
+      () => false,
+    )
+  await until('it serves them', adopted)
+  expect(await bank.call(engine, ...credit('a'))).toMatchObject({ status: 'finished', outcome: { version: 1 } })
+})
+
 test('an engine that waits for work is not busy', async () => {
   const engine = await bank.engine()
   await bank.call(engine, ...credit('a'))

@@ -1,6 +1,7 @@
 // Bugs in what several owners share: keys with two owners, and takeovers.
 import type { PlantedBug } from './bugs.ts'
 
+const ownership = 'test/cluster/ownership.test.ts'
 const severalKeys = 'test/engine/several-keys.test.ts'
 
 export const ownershipBugs: readonly PlantedBug[] = [
@@ -42,7 +43,47 @@ export const ownershipBugs: readonly PlantedBug[] = [
     file: 'adapters/postgres/instances.ts',
     find: 'p.owner is not null as abandoned',
     replace: 'p.owner is distinct from $1 and p.owner is not null as abandoned',
-    test: 'test/cluster/ownership.test.ts',
+    test: ownership,
     claim: 'connections on which a former owner keeps locks are ended',
+  },
+  {
+    name: 'partitions are given to an heir whose lease has ended',
+    file: 'adapters/postgres/hand-over.ts',
+    find: 'where i.id = mine.heir and i.lease_until > clock_timestamp())',
+    replace: 'where i.id = mine.heir)',
+    test: ownership,
+    claim: 'an heir owns what it is given in the same step',
+  },
+  {
+    name: 'partitions of others are handed over',
+    file: 'adapters/postgres/hand-over.ts',
+    find: 'where p.owner = $1 order by p.partition for update of p),\n  ${GIVE} ${RING}`\n\n/** Gives all',
+    replace: 'where $1::uuid is not null order by p.partition for update of p),\n  ${GIVE} ${RING}`\n\n/** Gives all',
+    test: ownership,
+    claim: 'an heir owns what it is given in the same step',
+  },
+  {
+    name: 'what was handed over keeps its epoch',
+    file: 'adapters/postgres/hand-over.ts',
+    find: 'set epoch = p.epoch + 1,',
+    replace: 'set epoch = p.epoch,',
+    test: ownership,
+    claim: 'an heir owns what it is given in the same step',
+  },
+  {
+    name: 'a look that is older than a hand-over undoes it',
+    file: 'stateful/partition/ownership.ts',
+    find: 'since !== undefined && since <= BigInt(epoch)',
+    replace: 'since !== undefined && BigInt(epoch) >= 0n',
+    test: ownership,
+    claim: 'what was handed over is served at once',
+  },
+  {
+    name: 'an engine that serves nothing keeps its dead connection',
+    file: 'stateful/engine/changes.ts',
+    find: '          throw error\n',
+    replace: '',
+    test: 'test/engine/faults.test.ts',
+    claim: 'an engine that serves nothing and whose connections are gone',
   },
 ]

@@ -154,7 +154,7 @@ class PostgresEffectSession implements EffectSession {
   }
 
   async lastRow(): Promise<bigint> {
-    const rows = await run<{ last: string }>(this.#client, 'twofold_last_row', 'select last_value as last from twofold._command_seq', [])
+    const rows = await run<{ last: string }>(this.#reader, 'twofold_last_row', 'select last_value as last from twofold._command_seq', [])
     return BigInt(rows[0]?.last ?? 0)
   }
 
@@ -179,7 +179,7 @@ class PostgresEffectSession implements EffectSession {
   }
 
   async parkedHeads(partitions: readonly number[]): Promise<readonly ParkedCommand[]> {
-    return (await run<ParkedRow>(this.#client, 'twofold_parked_heads', PARKED_HEADS, [plainArray(partitions)])).map(parkedCommand)
+    return (await run<ParkedRow>(this.#reader, 'twofold_parked_heads', PARKED_HEADS, [plainArray(partitions)])).map(parkedCommand)
   }
 
   async parked(keys: readonly ParkedAt[], limit: number): Promise<readonly ParkedCommand[]> {

@@ -1,13 +1,15 @@
 // Membership and ownership in PostgreSQL. Every comparison with a lease uses clock_timestamp(): now() stands still in a transaction.
 import type { Database } from '../../ports/database.ts'
-import type { Cluster, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
+import type { Cluster, Heirs, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
 import type { Logger } from '../../runtime/logger.ts'
+import { plainArray } from './array-literal.ts'
+import { givenTo, HAND_OVER, LEAVE } from './hand-over.ts'
 import { endLockHolders } from './lock-holders.ts'
 
-/** What is needed of the signals: a hint that partitions changed hands. */
+/** What is needed of the signals: a hint that partitions changed hands, and which ones if it is known. */
 export interface PartitionSignals {
   ring(channel: 'partition'): void
-  listen(channel: 'partition', wake: () => void): () => void
+  listen(channel: 'partition', wake: (what: string) => void): () => void
 }
 
 const JOIN = `insert into twofold._instance (id, roles, address, lease_until)
@@ -33,13 +35,6 @@ const CLAIM = `with free as (
 
 const CLUSTER = `select id, roles, address, (extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as "leaseLeftMs"
   from twofold._instance`
-
-const RELEASE = `with mine as (select partition from twofold._partition where owner = $1 and partition = any($2::int[]) order by partition for update)
-  update twofold._partition p set owner = null, epoch = epoch + 1 from mine where p.partition = mine.partition`
-
-const LEAVE = `with mine as (select partition from twofold._partition where owner = $1 order by partition for update),
-    released as (update twofold._partition p set owner = null, epoch = epoch + 1 from mine where p.partition = mine.partition)
-  delete from twofold._instance where id = $1`
 
 export class PostgresInstances implements Instances {
   readonly #database: Database
@@ -82,19 +77,29 @@ export class PostgresInstances implements Instances {
     return rows.map((row) => ({ ...partitionRow(row), abandoned: row.abandoned }))
   }
 
-  async release(id: string, partitions: readonly number[]): Promise<void> {
-    await this.#database.query(RELEASE, [id, partitions])
-    this.#signals.ring('partition')
+  async handOver(id: string, heirs: Heirs): Promise<void> {
+    await this.#database.query(HAND_OVER, [id, ...heirArrays(heirs)])
   }
 
-  async leave(id: string): Promise<void> {
-    await this.#database.query(LEAVE, [id])
+  async leave(id: string, heirs: Heirs = new Map()): Promise<void> {
+    await this.#database.query(LEAVE, [id, ...heirArrays(heirs)])
     this.#signals.ring('partition')
   }
 
   onChanged(wake: () => void): () => void {
     return this.#signals.listen('partition', wake)
   }
+
+  onHandedOver(id: string, take: (rows: readonly PartitionRow[]) => void): () => void {
+    return this.#signals.listen('partition', (what) => {
+      const rows = givenTo(id, what)
+      if (rows.length > 0) take(rows)
+    })
+  }
+}
+
+function heirArrays(heirs: Heirs): [string, (string | null)[]] {
+  return [plainArray([...heirs.keys()]), [...heirs.values()].map((heir) => heir ?? null)]
 }
 
 function partitionRow(row: { partition: number; owner: string | null; epoch: string | number }): PartitionRow {

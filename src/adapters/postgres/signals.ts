@@ -26,7 +26,7 @@ export interface SignalsOptions {
  */
 export class Signals implements Service {
   readonly #options: SignalsOptions
-  readonly #listeners = new Map<Channel, Set<() => void>>(CHANNELS.map((channel) => [channel, new Set()]))
+  readonly #listeners = new Map<Channel, Set<(what: string) => void>>(CHANNELS.map((channel) => [channel, new Set()]))
   readonly #gathered = new Set<Channel>()
   readonly #stopping = new AbortController()
   #client: pg.Client | undefined
@@ -50,8 +50,8 @@ export class Signals implements Service {
     await this.#loop
   }
 
-  /** Calls `wake` at every ring of the channel. Returns how to stop listening. */
-  listen(channel: Channel, wake: () => void): () => void {
+  /** Calls `wake` at every ring of the channel, with what the ring says: mostly nothing, `''`. Returns how to stop listening. */
+  listen(channel: Channel, wake: (what: string) => void): () => void {
     this.#listeners.get(channel)?.add(wake)
     return () => void this.#listeners.get(channel)?.delete(wake)
   }
@@ -70,8 +70,8 @@ export class Signals implements Service {
     this.#sending ??= setTimeout(() => void this.#send(), channel === 'partition' ? 0 : GATHER_MS)
   }
 
-  #wakeLocal(channel: Channel): void {
-    for (const wake of this.#listeners.get(channel) ?? []) wake()
+  #wakeLocal(channel: Channel, what = ''): void {
+    for (const wake of this.#listeners.get(channel) ?? []) wake(what)
   }
 
   async #send(): Promise<void> {
@@ -113,8 +113,8 @@ export class Signals implements Service {
   async #listen(client: pg.Client): Promise<void> {
     await client.connect()
     let own = 0
-    client.on('notification', ({ channel, processId }) => {
-      if (processId !== own) this.#wakeLocal(channel.replace('twofold_', '') as Channel)
+    client.on('notification', ({ channel, processId, payload }) => {
+      if (processId !== own) this.#wakeLocal(channel.replace('twofold_', '') as Channel, payload)
     })
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
     own = rows[0]?.pid ?? 0

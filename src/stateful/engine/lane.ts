@@ -6,12 +6,14 @@ import type { Service } from '../../runtime/service.ts'
 import { Wake } from '../../runtime/wake.ts'
 import { divert, type Collected } from '../sql/divert.ts'
 import type { SqlExecutor, SqlShared } from '../sql/executor.ts'
+import { hold, readPartitions } from './adopt-partitions.ts'
+import { Changes } from './changes.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { runLeftBehind } from './left-behind.ts'
 import { Mailbox } from './mailbox.ts'
 import { Parking } from './parking.ts'
-import { loadParked, takeParked } from './take-parked.ts'
+import { noteParked, takeParked } from './take-parked.ts'
 import { settle, type Work } from './work.ts'
 
 /** How long an idle lane sleeps between looks at the log; a ring ends the sleep at once. */
@@ -58,7 +60,7 @@ export class Lane implements Service {
   readonly #sql: SqlExecutor | undefined
   readonly #wake = new Wake()
   readonly #begunHere = new Set<string>()
-  readonly #changes: { readonly run: () => Promise<void>; readonly cancel: () => void }[] = []
+  readonly #changes = new Changes()
   /** The batch that is being planned, and the one that is being committed. */
   #next: Collected = NOTHING
   #current: Collected = NOTHING
@@ -85,7 +87,7 @@ export class Lane implements Service {
       held: this.#held,
       parking: this.#parking,
       ring: () => this.#wake.ring(),
-      fenced: (partition) => void this.#change(async () => this.#fenced([partition])),
+      fenced: (partition) => void this.#change(() => this.#fenced([partition])),
     })
   }
 
@@ -100,7 +102,7 @@ export class Lane implements Service {
     this.#stopping.abort()
     this.#wake.ring()
     await this.#loop
-    for (const change of this.#changes.splice(0)) change.cancel()
+    this.#changes.cancel()
     for (const work of this.#mailbox.take(Infinity)) settle(work, { status: 'deferred' })
     await this.#disconnect()
   }
@@ -137,26 +139,24 @@ export class Lane implements Service {
     return this.#mailbox.remove(work)
   }
 
-  /** Starts to serve partitions this instance has claimed. */
-  adopt(rows: readonly PartitionRow[]): Promise<void> {
-    return this.#change(async () => {
-      const session = await this.#connected()
-      const numbers = rows.map((row) => row.partition)
-      const last = await session.lastEvents(numbers)
-      const abandoned = new Set(rows.filter((row) => row.abandoned === true).map((row) => row.partition))
-      const until = abandoned.size > 0 ? await session.lastRow() : undefined
-      // Held last: a partition whose parked keys are not known yet would let newer commands of theirs overtake.
-      await loadParked({ numbers, abandoned }, session, this.#parking, this.#options.now)
-      for (const { partition, epoch } of rows)
-        this.#held.take(partition, epoch, last.get(partition) ?? 0, abandoned.has(partition) ? until : undefined)
-      this.#sql?.adopt(numbers)
+  /** Starts to serve partitions this instance owns. What is to be known of them is read while a batch of others is under way. */
+  async adopt(rows: readonly PartitionRow[]): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    const known = await this.#connected()
+      .then((session) => readPartitions(rows, session))
+      .catch((error: unknown) => ({ error }))
+    return this.#change(() => {
+      // A lane that serves nothing has not noticed that its connection is gone; it gets a new one, for the next try.
+      if ('error' in known) throw known.error
+      hold(known, { held: this.#held, parking: this.#parking, now: this.#options.now })
+      this.#sql?.adopt(rows.map((row) => row.partition))
     })
   }
 
   /** Stops to serve partitions, after the batch under way: then they may be given to somebody else. */
   async drop(partitions: readonly number[]): Promise<void> {
     await this.#sql?.leave(partitions)
-    return this.#change(async () => this.#letGo(partitions))
+    return this.#change(() => this.#letGo(partitions))
   }
 
   /** What was cached of them is another owner's to change now. */
@@ -177,12 +177,12 @@ export class Lane implements Service {
     let failures = 0
     while (!this.#stopping.signal.aborted) {
       try {
-        if (this.#changes.length > 0) await this.#settled()
-        while (this.#changes.length > 0) await this.#changes.shift()?.run()
+        if (this.#changes.size > 0) await this.#settled()
+        this.#changes.run()
         const worked = await this.#cycle()
         failures = 0
         if (worked) idleMs = IDLE_MS_MIN
-        else if (this.#changes.length === 0) {
+        else if (this.#changes.size === 0) {
           const rung = await this.#wake.sleep(Math.min(idleMs, Math.max(1, this.#parking.nextDueMs(this.#options.now()))))
           idleMs = rung ? IDLE_MS_MIN : Math.min(IDLE_MS_MAX, idleMs * 2)
         }
@@ -344,13 +344,12 @@ export class Lane implements Service {
     return taken
   }
 
-  #change(task: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      // A lane that stops serves nothing any more, so there is nothing left to change.
-      if (this.#stopping.signal.aborted) return resolve()
-      this.#changes.push({ run: () => task().then(resolve, reject), cancel: resolve })
-      this.#wake.ring()
-    })
+  #change(task: () => void): Promise<void> {
+    // A lane that stops serves nothing any more, so there is nothing left to change.
+    if (this.#stopping.signal.aborted) return Promise.resolve()
+    const changed = this.#changes.add(task)
+    this.#wake.ring()
+    return changed
   }
 
   #connected(): Promise<EffectSession> {
@@ -382,8 +381,9 @@ export class Lane implements Service {
         const session = await this.#connected()
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
+        const heads = await session.parkedHeads(numbers)
         this.#parking.lookAgain(this.#options.now())
-        await loadParked({ numbers, abandoned: this.#held.abandoned }, session, this.#parking, this.#options.now)
+        noteParked(heads, this.#held.abandoned, this.#parking, this.#options.now)
         return
       } catch (error) {
         this.#options.log.warn({ reason: String(error), attempt }, 'the engine cannot reach PostgreSQL; it tries again')

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { ParkedCommand } from '../../ports/effect-store.ts'
 import { Parking } from './parking.ts'
 import type { ParkedKey } from './plan-batch.ts'
-import { loadParked, takeParked } from './take-parked.ts'
+import { noteParked, takeParked } from './take-parked.ts'
 
 const key: ParkedKey = { service: 'shop', key: 'a', partition: 1, dueAt: 100 }
 
@@ -26,16 +26,13 @@ test('a command that died holds its key once it is the first, not those before i
   expect([first.seqs, first.parking.due(1000, 10), first.parking.has('shop', 'a')]).toEqual([[], [], true])
 })
 
-test('while parked keys are looked up anew none is forgotten, and none that is in hand is taken again', async () => {
+test('while parked keys are looked up anew none is forgotten, and none that is in hand is taken again', () => {
   const parking = new Parking()
   for (const [name, dueAt] of [['a', 5000] as const, ['b', Infinity] as const, ['c', 5000] as const])
     parking.set({ ...key, key: name, dueAt })
   parking.lookAgain(1000)
-  const heads = async (): Promise<ParkedCommand[]> => {
-    expect(['a', 'b', 'c'].map((each) => parking.has('shop', each))).toEqual([true, true, true])
-    return [parked('1', 3000), parked('2', 900, 'b')]
-  }
-  await loadParked({ numbers: [1], abandoned: new Set() }, { parkedHeads: heads }, parking, () => 1000)
+  expect(['a', 'b', 'c'].map((each) => parking.has('shop', each))).toEqual([true, true, true])
+  noteParked([parked('1', 3000), parked('2', 900, 'b')], new Set(), parking, () => 1000)
   // What is not stored any more is looked up, and forgotten then.
   expect(parking.due(1000, 10).map((each) => each.key)).toEqual(['c'])
   expect(parking.due(3000, 10).map((each) => each.key)).toEqual(['a', 'c'])

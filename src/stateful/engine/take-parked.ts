@@ -44,14 +44,9 @@ export async function takeParked(
   return { works, left }
 }
 
-/** Notes the keys of these partitions that wait. */
-export async function loadParked(
-  { numbers, abandoned }: { readonly numbers: readonly number[]; readonly abandoned: ReadonlySet<number> },
-  session: Pick<EffectSession, 'parkedHeads'>,
-  parking: Parking,
-  now: () => number,
-): Promise<void> {
-  for (const { envelope, partition, dueAt } of await session.parkedHeads(numbers)) {
+/** Notes the keys that wait, by their heads. */
+export function noteParked(heads: readonly ParkedCommand[], abandoned: ReadonlySet<number>, parking: Parking, now: () => number): void {
+  for (const { envelope, partition, dueAt } of heads) {
     const looked = dueAt === Infinity ? dueAfter(now(), Infinity) : dueAt
     const key = envelope.keys[0] ?? ''
     parking.load({ service: envelope.service, key, partition, dueAt: looked, leftBehind: abandoned.has(partition) })

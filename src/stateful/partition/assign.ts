@@ -1,4 +1,5 @@
 // Who should own which partition: a pure function of the live instances, so that all of them agree without talking.
+import type { Heirs } from '../../ports/instances.ts'
 
 /**
  * Rendezvous hashing with a cap: every partition goes to the instance that scores highest for it and has room left. The shares
@@ -22,6 +23,12 @@ export function assignPartitions(instanceIds: readonly string[], partitionCount:
     if (share?.length === room) full -= 1
   }
   return shares
+}
+
+/** The same the other way round: the owner of every partition. Without instances nobody owns anything. */
+export function heirsOf(instanceIds: readonly string[], partitionCount: number): Heirs {
+  const shares = [...assignPartitions(instanceIds, partitionCount)]
+  return new Map(shares.flatMap(([id, partitions]) => partitions.map((partition) => [partition, id] as const)))
 }
 
 function score(instanceId: string, partition: number): number {
