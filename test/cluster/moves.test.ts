@@ -74,7 +74,10 @@ function holdsOf(giver: Node, taker: Node): number[] {
   const served = new Map(times(taker, '"serving partitions"'))
   // Of one that moved several times the last move counts.
   const stopped = new Map(times(giver, '"stopped serving partitions"'))
-  return [...served].flatMap(([partition, time]) => time - (stopped.get(partition) ?? Infinity)).filter((ms) => ms >= 0).toSorted((a, b) => a - b)
+  return [...served]
+    .flatMap(([partition, time]) => time - (stopped.get(partition) ?? Infinity))
+    .filter((ms) => ms >= 0)
+    .toSorted((a, b) => a - b)
 }
 
 /** Half of the partitions moved, none of them is without an owner for longer than promised, patience included. */
