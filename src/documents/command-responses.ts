@@ -1,7 +1,7 @@
 // How a command may be answered: succeeded, accepted, rejected, or refused by Twofold itself.
 import type { AnyCommand } from '../contract/command.ts'
 import { jsonSchemaOf, type Schema } from '../contract/schema.ts'
-import { jsonBody, problem, refTo, type Responses } from './parts.ts'
+import { jsonBody, passingProblem, problem, refTo, type Responses } from './parts.ts'
 import type { SchemaCollection } from './schema-collection.ts'
 
 /** All ways in which a command may be answered. */
@@ -38,7 +38,7 @@ export function commandResponses(command: AnyCommand, schemas: SchemaCollection,
     },
     ...refusals(command, schemas, hasBody),
     500: problem('The command failed for good, or the service has a fault.'),
-    503: problem('Nothing was taken: the service is overloaded, stopping, or cannot reach its database. See `Retry-After`.'),
+    503: passingProblem('Nothing was taken: the service is overloaded, stopping, or cannot reach its database. See `Retry-After`.'),
   }
 }
 
@@ -52,18 +52,23 @@ function refusals(command: AnyCommand, schemas: SchemaCollection, hasBody: boole
     409: 'The first request with this Idempotency-Key is still running.',
     412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.',
     422: 'The input does not fit, or the Idempotency-Key was used for another request.',
+    429: 'The service has as many commands waiting as it takes, in all or for this key; nothing was taken. See `Retry-After`.',
     ...ofBody,
     ...ofCondition,
   }
-  const problems = Object.entries(own).map(([status, description]) => [status, problem(description)])
+  const problems = Object.entries(own).map(([status, description]) => [status, problemOf(status)(description)])
   const rejections = [...Map.groupBy(Object.entries(command.rejections), ([, { status }]) => status)].map(([status, group]) => {
     const bodies = group.map(([code, { schema }]) => rejectionBody(command, code, schema, schemas))
     const words = `Rejected: ${group.map(([code]) => code).join(', ')}. Nothing has changed.`
     const shared = own[status]
-    if (shared !== undefined) return [status, problem(`${words} Or: ${shared}`, { anyOf: [...bodies, refTo('Problem')] })]
+    if (shared !== undefined) return [status, problemOf(status)(`${words} Or: ${shared}`, { anyOf: [...bodies, refTo('Problem')] })]
     return [status, problem(words, bodies.length === 1 ? bodies[0] : { oneOf: bodies })]
   })
   return Object.fromEntries([...problems, ...rejections]) as Responses
+}
+
+function problemOf(status: number | string): typeof problem {
+  return Number(status) === 429 ? passingProblem : problem
 }
 
 function rejectionBody(command: AnyCommand, code: string, schema: Schema | undefined, schemas: SchemaCollection): object {

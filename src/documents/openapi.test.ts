@@ -7,6 +7,8 @@ import { command, rejection } from '../contract/command.ts'
 import { defineContract } from '../contract/define-contract.ts'
 import { query } from '../contract/query.ts'
 import { routeOf } from '../contract/route.ts'
+import { errorAdvice, type ErrorCode } from '../errors.ts'
+import { statusOf } from '../stateless/gateway/status-of.ts'
 import { openapiDocument } from './openapi.ts'
 
 interface Category {
@@ -214,20 +216,23 @@ test('what is in the path is not in the body, and a command without other fields
   expect(document.paths['/shelves/{shelfId}']?.['delete']).not.toHaveProperty('requestBody')
 })
 
+/** Codes that no command of a contract like this one is answered with; every other one has its status listed. */
+const ELSEWHERE: ReadonlySet<string> = new Set([
+  'NOT_FOUND', // a path that there is not
+  'UNKNOWN_COMMAND', // the status of a command
+  'METHOD_NOT_ALLOWED', // another operation
+  'PRECONDITION_REQUIRED', // a contract that requires one
+  'OUTCOME_TIMEOUT', // what a client throws that has waited
+])
+
 test('every way in which a command may be answered is listed', () => {
-  expect(Object.keys(document.paths['/shelves/{shelfId}']?.['put']?.responses ?? {})).toEqual([
-    '200',
-    '202',
-    '400',
-    '409',
-    '410',
-    '412',
-    '413',
-    '415',
-    '422',
-    '500',
-    '503',
-  ])
+  const refused = (Object.keys(errorAdvice) as ErrorCode[]).filter((code) => !ELSEWHERE.has(code)).map((code) => statusOf[code])
+  const statuses = [...new Set([200, 202, 410, ...refused])].map(String).toSorted()
+  const { responses = {} } = document.paths['/shelves/{shelfId}']?.['put'] ?? {}
+  expect(Object.keys(responses)).toEqual(statuses)
+  expect(statuses).toContain('429')
+  for (const status of ['429', '503'])
+    expect(responses[status], status).toMatchObject({ headers: { 'Retry-After': { schema: { type: 'integer' } } } })
   expect(Object.keys(document.paths['/shelves/{shelfId}']?.['delete']?.responses ?? {})).toContain('204')
 })
 

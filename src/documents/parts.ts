@@ -16,6 +16,12 @@ export function problem(description: string, schema: object = refTo('Problem')):
   return { description, content: { 'application/problem+json': { schema } } }
 }
 
+/** A problem that passes: it says when the request may be sent again. */
+export function passingProblem(description: string, schema?: object): object {
+  const retryAfter = { description: 'After how many seconds the request may be sent again.', schema: { type: 'integer' } }
+  return { ...problem(description, schema), headers: { 'Retry-After': retryAfter } }
+}
+
 export function parameter(where: 'path' | 'query', name: string, schema: object, required: boolean): object {
   return { in: where, name, required, schema }
 }

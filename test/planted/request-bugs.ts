@@ -67,6 +67,22 @@ export const requestBugs: readonly PlantedBug[] = [
     claim: 'an asynchronous handler fails its command',
   },
   {
+    name: 'a repeated request is refused where the log takes nothing new',
+    file: 'stateless/gateway/commands.ts',
+    find: '      return this.#unlessRepeated(refusal, envelope.claim)\n',
+    replace: '      throw refusal\n',
+    test: 'src/stateless/gateway/replays.test.ts',
+    claim: 'where the log is full, a repeated request still gets its first answer',
+  },
+  {
+    name: 'a repeated request is refused where admission takes nothing new',
+    file: 'stateless/gateway/commands.ts',
+    find: '      return this.#unlessRepeated(refusal, claim)\n',
+    replace: '      throw refusal\n',
+    test: 'src/stateless/gateway/replays.test.ts',
+    claim: 'where admission refuses, a repeated request still gets its first answer',
+  },
+  {
     name: 'an Idempotency-Key is that of all tenants',
     file: 'stateless/gateway/idempotency-key.ts',
     find: "JSON.stringify([scope.tenant ?? '', caller,",

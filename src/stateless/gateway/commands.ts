@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AnyCommand } from '../../contract/command.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
-import { TwofoldError } from '../../errors.ts'
+import { TwofoldError, type ErrorCode } from '../../errors.ts'
 import type { Appended, LogEntry, StoredClaim } from '../../ports/command-log.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
@@ -28,6 +28,9 @@ export interface Gateway {
   /** Where the gateway is mounted; `''` at the root. */
   readonly prefix: string
 }
+
+/** Nothing was taken, because too much waits already. */
+const REFUSES_NEW: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'KEY_BACKLOG_FULL', 'STORAGE_FULL', 'OVERLOADED'])
 
 /** The handler of a command's route. */
 export function commandHandler(
@@ -113,7 +116,11 @@ class CommandRun {
       await this.#gateway.options.crash?.reach('accept.unclaimed')
     }
     const envelope = this.#entry.envelope(this.#input, this.#gateway.ports.ids.next(), terms)
-    this.#gateway.ports.admission?.admit(envelope)
+    try {
+      this.#gateway.ports.admission?.admit(envelope)
+    } catch (refusal) {
+      return this.#unlessRepeated(refusal, claim)
+    }
     if (this.#entry.hasCheck) {
       const refusal = await this.#check(envelope, principal)
       if (refusal) return refusal
@@ -139,9 +146,28 @@ class CommandRun {
   /** Durable, then 202. The answer is made first, so that what makes it cannot fail after the command was taken. */
   async #accept(envelope: Envelope): Promise<Answer> {
     const answer = this.#acceptedAnswer(envelope.id, envelope.keys[0])
-    const appended = await this.#append(envelope, { answer: envelope.claim && answer })
+    let appended: Appended
+    try {
+      appended = await this.#append(envelope, { answer: envelope.claim && answer })
+    } catch (refusal) {
+      return this.#unlessRepeated(refusal, envelope.claim)
+    }
     if (appended.status === 'appended') return this.#applied(answer, false)
     return this.#waited((wait) => this.#repeated(appended.claim, envelope.claim, wait))
+  }
+
+  /**
+   * Too much waits for a new command, but not for a repeated request, which adds nothing to it and is owed its first answer. The claim
+   * of a request that is answered 202 is looked up only here: otherwise the append meets it, without a query of its own.
+   */
+  async #unlessRepeated(refusal: unknown, claim: Claim | undefined): Promise<Answer> {
+    if (claim === undefined || !(refusal instanceof TwofoldError) || !REFUSES_NEW.has(refusal.code)) throw refusal
+    const used = await this.#gateway.ports.outcomes.claim(claim.hash).catch((error: unknown) => {
+      this.#reply.log.warn({ err: error }, 'the claim cannot be read; the request is refused as if it were a new one')
+      return undefined
+    })
+    if (!used) throw refusal
+    return this.#waited((wait) => this.#repeated(used, claim, wait))
   }
 
   async #result(envelope: Envelope, wait: Wait): Promise<Answer> {

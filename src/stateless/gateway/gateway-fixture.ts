@@ -8,6 +8,7 @@ import { entity } from '../../contract/entity.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import { query } from '../../contract/query.ts'
 import { TwofoldError } from '../../errors.ts'
+import type { Admission } from '../../ports/admission.ts'
 import type { Appended, LogEntry, StoredClaim } from '../../ports/command-log.ts'
 import type { DirectCarrier } from '../../ports/direct-carrier.ts'
 import type { StoredEntity } from '../../ports/entities.ts'
@@ -103,6 +104,7 @@ export class FakePorts implements GatewayPorts {
   readonly claimsAskedFor: string[] = []
   pendingCommand: PendingCommand['status'] = 'queued'
   logFails: unknown
+  admission: Admission | undefined
   outcomesFail: unknown
   caughtUp = true
   readonly tokens: ConsistencyToken[] = []

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { TwofoldError } from '../../errors.ts'
 import type { Principal } from '../stateless.ts'
 import { gatewayOf, until } from './gateway-fixture.ts'
 
@@ -33,6 +34,28 @@ test('a repeated accepted request gets the first answer, byte for byte, and is n
   expect(first.headers['idempotency-replayed']).toBeUndefined()
   expect([again.statusCode, again.body, again.headers['location']]).toEqual([202, first.body, first.headers['location']])
   expect(again.headers).toMatchObject({ 'idempotency-replayed': 'true', 'twofold-command-id': entry?.envelope.id })
+  expect(gateway.ports.entries).toHaveLength(1)
+})
+
+const close = { method: 'POST', url: '/wallets/close-wallets', payload: { walletIds: ['a'] } } as const
+
+test.each(['the log is full', 'admission refuses'])('where %s, a repeated request still gets its first answer', async (where) => {
+  await using gateway = await gatewayOf()
+  const sent = (key: string): object => ({ ...close, headers: { 'idempotency-key': key } })
+  const first = await gateway.server.inject(sent('k-1'))
+  const full = new TwofoldError('BACKLOG_FULL', 'too many wait', { retryAfterSeconds: 2 })
+  const refuse = (): never => {
+    throw full
+  }
+  if (where === 'the log is full') gateway.ports.logFails = full
+  else gateway.ports.admission = { admit: refuse }
+  expect(gateway.ports.claimsAskedFor, 'without a refusal the append meets the claim').toEqual([])
+  const again = await gateway.server.inject(sent('k-1'))
+  expect([first.statusCode, again.statusCode, again.body]).toEqual([202, 202, first.body])
+  expect(again.headers['idempotency-replayed']).toBe('true')
+  const other = await gateway.server.inject(sent('k-2'))
+  expect([other.statusCode, other.headers['retry-after'], other.json().code]).toEqual([429, '2', 'BACKLOG_FULL'])
+  expect((await gateway.server.inject(close)).statusCode).toBe(429)
   expect(gateway.ports.entries).toHaveLength(1)
 })
 
