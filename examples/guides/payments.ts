@@ -6,6 +6,10 @@ import { z } from 'zod'
 export const payments = defineContract('payments', {
   retentionHours: 72, // a repeated request gets its first answer for at least three days
   commands: {
+    deposit: command({
+      input: z.object({ accountId: z.string(), amountCents: z.int().positive() }),
+      key: ({ accountId }) => accountId,
+    }),
     pay: command({
       input: z.object({ accountId: z.string(), amountCents: z.int().positive() }),
       key: ({ accountId }) => accountId,
@@ -22,6 +26,9 @@ export const payments = defineContract('payments', {
 export const paymentsStateful = stateful(payments, {
   entity: entity(payments, { initial: () => ({ balanceCents: 0 }) }),
   handlers: {
+    deposit(account, { amountCents }) {
+      account.balanceCents += amountCents
+    },
     // region handler
     pay(account, { amountCents }, { reject }) {
       if (account.balanceCents < amountCents) return reject.insufficientFunds() // an outcome: never tried again

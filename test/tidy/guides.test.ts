@@ -2,8 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 
-const source = await readFile('examples/guides/payments.ts', 'utf8')
-const regions = [...source.matchAll(/^ *\/\/ region .*\n(?<code>[^]*?)^ *\/\/ endregion$/gm)].map(({ groups }) =>
+const sources = await Promise.all(['payments.ts', 'testing.test.ts'].map((name) => readFile(`examples/guides/${name}`, 'utf8')))
+const regions = [...sources.join('\n').matchAll(/^ *\/\/ region .*\n(?<code>[^]*?)^ *\/\/ endregion$/gm)].map(({ groups }) =>
   unindented(groups?.['code'] ?? ''),
 )
 
@@ -12,7 +12,7 @@ function unindented(code: string): string {
   return code.replaceAll(new RegExp(`^${indent}`, 'gm'), '')
 }
 
-test.each(['idempotency', 'failing-commands'])('the code of the guide %s is that of a compiled file', async (guide) => {
+test.each(['idempotency', 'failing-commands', 'testing'])('the code of the guide %s is that of a compiled file', async (guide) => {
   const page = await readFile(`docs/guides/${guide}.md`, 'utf8')
   const blocks = [...page.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code]) => code)
   expect(blocks.length).toBeGreaterThan(0)
