@@ -84,8 +84,10 @@ class Generation {
     const now = performance.now()
     this.#histogram.recordValue(Math.round((now - from) * 1000))
     this.#answered += 1
-    const dueAt = this.#job.rate === undefined ? now : this.#late.shift()
-    if (dueAt !== undefined && this.#sending) this.#send(connection, dueAt)
+    // What was due and found no idle connection is sent after the end too: those that waited longest must not go unmeasured.
+    const next = this.#sending ? now : undefined
+    const dueAt = this.#job.rate === undefined ? next : this.#late.shift()
+    if (dueAt !== undefined) this.#send(connection, dueAt)
     else this.#idle.push(connection)
     if (!this.#sending && this.#answered === this.#sent) this.#finish()
   }

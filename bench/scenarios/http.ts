@@ -89,10 +89,10 @@ async function measured(name: string, { share, ...job }: Plan, setting: Setting,
     serving(url, client, async (app) => {
       const before = await warmUp(app, job)
       await emptied(client)
-      const rate = share === undefined ? {} : { rate: Math.ceil(before.perSecond * share) }
-      const load = await measuredLoad(app, client, { ...job, ...rate, seconds: setting.seconds })
+      const planned = share === undefined ? job : { ...job, rate: Math.ceil(before.perSecond * share) }
+      const load = await measuredLoad(app, client, { ...planned, seconds: setting.seconds })
       await verifyBank(client, { done: before.sent + load.sent, cents: before.cents + load.cents })
-      return [httpResult(name, load)]
+      return [httpResult(name, load, planned.rate)]
     }),
   )
 }
@@ -125,6 +125,10 @@ async function measuredLoad(server: HttpServer, client: pg.Client, job: Omit<Job
   return withCpu(client, untilDone, ({ sent }) => sent, server.pid)
 }
 
-function httpResult(name: string, load: JobDone & Cpu): Result {
-  return { ...resultOf(name, load), figures: { loadCpuUs: load.loadCpuUs } }
+/** A rate that was given says nothing about speed: it is told as `rate`, and no ratio is made of it. */
+function httpResult(name: string, load: JobDone & Cpu, rate?: number): Result {
+  const { perSecond, ...result } = resultOf(name, load)
+  const { loadCpuUs } = load
+  if (rate !== undefined) return { ...result, figures: { loadCpuUs, rate } }
+  return { ...result, ...(perSecond === undefined ? {} : { perSecond }), figures: { loadCpuUs } }
 }

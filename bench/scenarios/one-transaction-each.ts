@@ -1,8 +1,8 @@
 // What teams write without a framework, a transaction for each command: the lower of the two ends that everything else lies between.
-import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { accountName } from '../bank.ts'
 import { withCpu } from '../cpu.ts'
+import { idSource } from '../ids.ts'
 import { closedLoad } from '../load.ts'
 import { resultOf, withDatabase, type Scenario } from '../scenario.ts'
 
@@ -27,7 +27,8 @@ export const oneTransactionEach: Scenario = {
       // Without a listener an idle connection that is cut would end the whole run; the next statement fails anyway, and says why.
       pool.on('error', () => undefined)
       try {
-        const credit = (at: number): Promise<void> => creditByHand(pool, accountName((at * 7919) % ACCOUNTS), 1)
+        const nextId = idSource()
+        const credit = (at: number): Promise<void> => creditByHand(pool, nextId(), accountName((at * 7919) % ACCOUNTS), 1)
         const before = await closedLoad(CONNECTIONS, WARM_UP_SECONDS, credit)
         const load = await withCpu(
           client,
@@ -43,10 +44,9 @@ export const oneTransactionEach: Scenario = {
 }
 
 /** Deduplicated, versioned, with an event, durable: four statements between BEGIN and COMMIT. */
-async function creditByHand(pool: pg.Pool, name: string, cents: number): Promise<void> {
+async function creditByHand(pool: pg.Pool, id: string, name: string, cents: number): Promise<void> {
   const client = await pool.connect()
   try {
-    const id = randomUUID()
     await client.query('begin')
     const { rows } = await client.query<{ cents: string }>({
       name: 'lock',

@@ -31,6 +31,27 @@ test.each(folders)('%s says in at most 30 lines how it is set up and what it gua
   expect(guarantees.filter((guarantee) => !text.includes(`| ${guarantee} |`))).toEqual([])
 })
 
+/** What a README denies or leaves to its user, as the table of the benchmark says it. */
+const LACKING: Readonly<Record<string, RegExp>> = {
+  'order per account': /order per account/,
+  deduplication: /deduplication[^;]* by hand/,
+  'effect and queue in one transaction': /one transaction for queue and effect|apart from the effect/,
+  events: /event by hand/,
+  reply: /replies/,
+}
+
+test.each(folders)('the figures of %s say what they are without, as its README does', (folder) => {
+  const text = readFileSync(join(root, 'bench/peers', folder, 'README.md'), 'utf8')
+  const lacks = /lacks: '(?<words>[^']+)'/.exec(readFileSync(join(root, 'bench/peers', folder, 'main.ts'), 'utf8'))?.groups?.['words']
+  for (const [guarantee, words] of Object.entries(LACKING)) {
+    const given = new RegExp(`^\\| ${guarantee} \\| (?<given>.+) \\|$`, 'm').exec(text)?.groups?.['given'] ?? ''
+    expect(given, guarantee).not.toBe('')
+    // What a peer can do and the benchmark does not measure may be named or not.
+    const named = given.includes('not measured') ? words.test(lacks ?? '') : !given.startsWith('yes')
+    expect(words.test(lacks ?? ''), `'without' names ${guarantee}, of which the README says: ${given}`).toBe(named)
+  }
+})
+
 function readJson(folder: string, name: string): unknown {
   return JSON.parse(readFileSync(join(root, 'bench/peers', folder, name), 'utf8'))
 }

@@ -6,7 +6,7 @@ import { CREDIT } from '../tables.ts'
 import { PgDataSource } from './data-source.ts'
 
 await runPeer({
-  lacks: 'order per account; batches',
+  lacks: 'order per account; event by hand; the workflow ends apart from the effect; batches',
   async start({ url, concurrency }): Promise<Peer> {
     const source = new PgDataSource(url, concurrency)
     registerDataSource(source)

@@ -9,7 +9,7 @@ import { Waiters } from '../waiters.ts'
 const BATCH_SIZE = 500
 
 await runPeer({
-  lacks: 'order per account; deduplication by hand; completed apart from the effect; replies',
+  lacks: 'order per account; deduplication and event by hand; completed apart from the effect; replies',
   async start({ url, concurrency }): Promise<Peer> {
     const waiters = new Waiters()
     const logger = new Logger(() => (level, message) => void (level === 'error' && process.stderr.write(`graphile-worker: ${message}\n`)))

@@ -30,7 +30,7 @@ const account = object({
 })
 
 await runPeer({
-  lacks: 'state in SQL; events that others can subscribe to; batches',
+  lacks: 'state in SQL; event by hand; batches',
   async start({ concurrency, scratch }): Promise<Peer> {
     const [ingress, admin, node] = [await freePort(), await freePort(), await freePort()]
     const adminUrl = `http://127.0.0.1:${admin}`
