@@ -221,5 +221,5 @@ test('an engine stops while PostgreSQL is away: what waits is sent to the log, n
   away = true
   const waiting = bank.call(engine, ...credit('a'))
   await engine.stop()
-  expect(await waiting).toEqual({ status: 'deferred' })
+  expect(await waiting).toMatchObject({ status: 'deferred' })
 })

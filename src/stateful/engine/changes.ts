@@ -14,7 +14,7 @@ export class Changes {
         try {
           resolve(task())
         } catch (error) {
-          reject(error as Error)
+          reject(error)
           throw error
         }
       }
