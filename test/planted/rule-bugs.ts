@@ -41,7 +41,7 @@ export const ruleBugs: readonly PlantedBug[] = [
   {
     name: 'an optimistic answer is made of the moment it is made in',
     file: 'stateless/gateway/accept-command.ts',
-    find: 'now: timeOf(commandId) })',
+    find: 'now: new Date(madeAt(commandId)) })',
     replace: 'now: new Date() })',
     test: 'src/stateless/gateway/replays.test.ts',
     claim: 'a replay whose command still runs is 202 under the first id',

@@ -128,12 +128,19 @@ test('while a reader holds a snapshot a take does not walk over what was consume
 async function visitedBy(work: (session: EffectSession) => Promise<void>): Promise<number> {
   // What this client has visited itself is told first.
   await client.query('select pg_stat_force_next_flush()')
-  const before = await visited()
+  const [before, others] = [await visited(), await connected()]
   const session = await open()
   await work(session)
   await session.close()
-  await expect.poll(visited, { timeout: 10_000 }).toBeGreaterThan(before)
+  await expect.poll(connected, { timeout: 10_000 }).toBe(others)
   return (await visited()) - before
+}
+
+async function connected(): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    'select count(*)::int as count from pg_stat_activity where datname = current_database()',
+  )
+  return rows[0]?.count ?? 0
 }
 
 async function visited(): Promise<number> {
