@@ -103,3 +103,51 @@ test('an append that is committed late, behind newer ones that were consumed lon
   await slow.end()
   await session.close()
 })
+
+test('while a reader holds a snapshot a take does not walk over what was consumed before', async () => {
+  const reader = new pg.Client({ connectionString: own.url })
+  await reader.connect()
+  await reader.query('begin isolation level repeatable read')
+  await reader.query('select count(*) from twofold._command')
+  await client.query(`insert into twofold._command (partition, first_id, last_id, count, body)
+    select n % 4, gen_random_uuid(), gen_random_uuid(), 1, 'x' from generate_series(1, 20000) n`)
+  await client.query('delete from twofold._command')
+  const waiting = await append(client, 2)
+
+  // The statistics say now what they say of most logs: there is next to nothing in it.
+  await client.query('vacuum analyze twofold._command')
+  const once = await visitedBy(async (session) => expect(await taken(session)).toEqual([waiting]))
+  expect(once).toBeGreaterThan(200)
+  const often = await visitedBy(async (session) => {
+    await untilRaised(session)
+    for (let take = 0; take < 200; take += 1) expect(await taken(session)).toEqual([waiting])
+  })
+  expect(often).toBeLessThan(20 * once)
+  await reader.end()
+})
+
+/** Blocks of the log that the takes of a session visited; a connection tells its counts at the latest when it ends. */
+async function visitedBy(work: (session: EffectSession) => Promise<void>): Promise<number> {
+  // What this client has visited itself is told first.
+  await client.query('select pg_stat_force_next_flush()')
+  const [before, others] = [await visited(), await connected()]
+  const session = await open()
+  await work(session)
+  await session.close()
+  await expect.poll(connected, { timeout: 10_000 }).toBe(others)
+  return (await visited()) - before
+}
+
+async function connected(): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    'select count(*)::int as count from pg_stat_activity where datname = current_database()',
+  )
+  return rows[0]?.count ?? 0
+}
+
+async function visited(): Promise<number> {
+  const { rows } = await client.query<{ visited: string }>(
+    `select idx_blks_read + idx_blks_hit + heap_blks_read + heap_blks_hit as visited from pg_statio_user_tables where relname = '_command'`,
+  )
+  return Number(rows[0]?.visited)
+}

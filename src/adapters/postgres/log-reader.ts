@@ -12,9 +12,12 @@ const ROWS_PER_TAKE = 512
 const ROWS_PER_PARTITION_MIN = 8
 
 // Each partition is read from its floor on, see `LogFloor`: what was consumed below it may be dead rows that a snapshot keeps in place.
+// Whether one has rows is asked by `lateral … limit 1`: an `exists` becomes a join, and PostgreSQL then reads the whole index once, dead rows
+// included, when its statistics say that the log is small.
 const TAKE = `with busy as materialized (
     select p.partition, p.floor, p.place from unnest($1::int[], $4::bigint[]) with ordinality p(partition, floor, place)
-      where exists (select 1 from twofold._command c where c.partition = p.partition and c.seq > p.floor and c.seq <> all ($3::bigint[]))),
+      cross join lateral (select 1 from twofold._command c
+        where c.partition = p.partition and c.seq > p.floor and c.seq <> all ($3::bigint[]) order by c.seq limit 1) waits),
   share as materialized (select greatest(${ROWS_PER_PARTITION_MIN}, ${ROWS_PER_TAKE} / greatest(count(*), 1)) as rows from busy)
 select seq, partition, case when before < $2::int then body end as body, read, (select rows from share)::int as share from (
     select t.*, sum(count) over (order by turn, (place - 1 + cardinality($1::int[]) - $5::int) % cardinality($1::int[])) - count as before from (
