@@ -61,7 +61,9 @@ export const httpOpen: readonly Scenario[] = [
 /** Starts what takes the requests, and stops it when `use` is over. */
 type Serving = <Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>) => Promise<Value>
 
-const withOneProcess: Serving = (url, _, use) => withHttpServer(['app', url], use)
+function withOneProcess<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
+  return withHttpServer(['app', url], use)
+}
 
 async function withTwoProcesses<Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
   const appended = async (): Promise<string> => (await client.query('select last_value from twofold._command_seq')).rows[0].last_value
