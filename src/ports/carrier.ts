@@ -1,0 +1,87 @@
+// A broker between the two sides. It keeps messages, by partition and in order, until the owner has committed what they ask for; it decides
+// nothing: what has run is known by the outcomes in PostgreSQL alone.
+
+/** What a carrier can do, as data: the engine, `twofold doctor` and the conformance suite read the same object. */
+export interface CarrierFeatures {
+  /** Whether what was published outlives the broker's restart. */
+  readonly durable: boolean
+  /** Whether a reply can go back the way the message came (`request`); otherwise callers learn of outcomes from PostgreSQL. */
+  readonly replies: boolean
+  /** How large one message may be, in bytes. */
+  readonly messageBytesMax: number
+}
+
+/** One command on its way. */
+export interface CarriedMessage {
+  /** The command's id. */
+  readonly id: string
+  readonly partition: number
+  /** `service`, a NUL, and the home key: what is kept in order. */
+  readonly key: string
+  /** The command as `encodeEnvelope` writes it. */
+  readonly body: string
+}
+
+/** A message in the owner's hands. */
+export interface Delivery {
+  readonly body: string
+  /** It has been delivered before, or may have been. */
+  readonly redelivered: boolean
+  /** Its effect is committed: it is not delivered again. `reply` goes to whoever asked with `request`. Does nothing once its partition was released. */
+  done(reply?: string): void
+}
+
+/** What a carrier is opened with. */
+export interface CarrierContext {
+  /** The app's name: part of every name at the broker, so that several apps share one. */
+  readonly app: string
+  readonly partitionCount: number
+  readonly instanceId: string
+  /** How long an owner may be silent before others take its partitions, in milliseconds: the broker should give it up no later. */
+  readonly leaseMs: number
+  /** So many messages may wait at the broker, all partitions together; beyond it `publish` refuses. */
+  readonly waitingMax: number
+  /** Tells an operator what goes on: structured first, then a sentence. */
+  readonly warn: (fields: object, message: string) => void
+}
+
+/** A connection to the broker that mends itself: while it is away `publish` refuses at once, and consumers wait. */
+export interface OpenCarrier {
+  /**
+   * Resolves once the broker has the message durably. Messages of one partition are kept in the order of the calls, also when an older
+   * one has to be sent again.
+   * @throws TwofoldError UNAVAILABLE (the broker is away; or its confirmation was lost, and it may have the message), BACKLOG_FULL (too much
+   * waits), OVERLOADED (too much waits in this process), PAYLOAD_TOO_LARGE
+   */
+  publish(message: CarriedMessage): Promise<void>
+  /**
+   * Publishes and waits for the reply, which is what its consumer gave to `done`. Only where `features.replies`.
+   * Rejects with the signal's reason when it is aborted; a reply that comes later is dropped and counted.
+   * @throws TwofoldError as `publish` does
+   */
+  request?(message: CarriedMessage, signal?: AbortSignal): Promise<string>
+  /**
+   * Delivers a partition's messages in order, at most `inHandMax` that are not done at a time. One consumer in the whole cluster gets them: a second
+   * one waits until the first releases, or is gone. Goes on by itself after the broker was away, with everything that is not done, in order.
+   */
+  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void>
+  /**
+   * Nothing of it is delivered any more once this resolves; what is not done goes to the next consumer, in order. `consume` may be called
+   * again.
+   */
+  release(partition: number): Promise<void>
+  /** How many messages wait in each of these partitions, those in hand included; a partition that cannot be asked is left out. */
+  waiting(partitions: readonly number[]): Promise<ReadonlyMap<number, number>>
+  /** Whether messages can be published right now. */
+  readonly isAway: boolean
+  /** Waits for confirmations that are under way, a few seconds at most, then closes. */
+  close(): Promise<void>
+}
+
+export interface Carrier {
+  /** As in `carrier: 'rabbitmq'`. */
+  readonly name: string
+  readonly features: CarrierFeatures
+  /** Connects and makes sure that the topology is there. @throws TwofoldError UNAVAILABLE, INVALID_TOPOLOGY: one sentence with the way out. */
+  open(context: CarrierContext): Promise<OpenCarrier>
+}
