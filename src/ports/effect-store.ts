@@ -114,14 +114,16 @@ export interface EffectBatch {
   readonly retried: readonly RetryWrite[]
   readonly parked: readonly ParkWrite[]
   readonly deadLetters: readonly DeadLetter[]
+  /** Partitions whose log was not read before: nothing is stored if anything waits there that may be older than these commands. Default: none. */
+  readonly unread?: readonly number[] | undefined
 }
 
 /**
  * Why a batch stored nothing. `fenced`: a partition is no longer ours. `conflict`: a version, an outcome, a claim or a log row is
- * not as it was when the batch began. `data`: the database refused a value (SQLSTATE class 22 or 23). `lost`: the connection or
- * the server failed; the batch may have been stored.
+ * not as it was when the batch began. `behind`: something waits in a log that was not read before. `data`: the database refused a value
+ * (SQLSTATE class 22 or 23). `lost`: the connection or the server failed; the batch may have been stored.
  */
-export type BatchFailure = 'fenced' | 'conflict' | 'data' | 'lost'
+export type BatchFailure = 'fenced' | 'conflict' | 'behind' | 'data' | 'lost'
 
 export class BatchAborted extends Error {
   override readonly name = 'BatchAborted'
@@ -147,6 +149,8 @@ export interface Recovery {
 export interface EffectSession {
   /** Unconsumed rows of these partitions, each partition's in order, but for `inHand`; about `limit` commands, no partition before others. */
   take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog>
+  /** The last takes have found nothing, and none is due: the next commit may look for itself, see `EffectBatch.unread`. */
+  isQuiet(): boolean
   load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>
   /** Makes ready what `commit` will send of this batch: whoever calls it while another commit is under way saves that time later. */
   encode(batch: EffectBatch): void

@@ -134,6 +134,27 @@ test('what is appended where nothing waited before still goes before a direct co
   }
 })
 
+test('a commit that looks into the log itself stores nothing when something waits there', async () => {
+  const commits: (readonly number[] | undefined)[] = []
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit(batch) {
+          commits.push(batch.unread)
+          return real.commit(batch)
+        },
+      }),
+  })
+  for (let round = 0; round < 5; round += 1) {
+    // Until the log has been empty for a while.
+    do await bank.call(engine, 'look', { account: 'a', amount: 0 })
+    while (commits.at(-1) === undefined)
+    await bank.append([bank.envelope('credit', { account: 'a', amount: 50 })])
+    expect(await bank.call(engine, 'debit', { account: 'a', amount: 50 })).toMatchObject(finished({ balance: 0 }))
+  }
+  expect(await bank.balances()).toEqual({ a: 0 })
+})
+
 test('once its epoch is over an engine stores nothing, also of keys that nobody else has touched', async () => {
   const engine = await bank.engine()
   await bank.takeOver(bank.partitions)

@@ -112,6 +112,14 @@ export const bugs: readonly PlantedBug[] = [
     claim: 'what is appended where nothing waited before',
   },
   {
+    name: 'a commit does not look into the log that was not read',
+    file: commit,
+    find: 'select 1 where not exists (select 1 from twofold._command where seq > $1::bigint)',
+    replace: 'select 1 where $1::bigint is not null',
+    test: engine,
+    claim: 'a commit that looks into the log itself stores nothing',
+  },
+  {
     name: 'callers are answered before the commit',
     file: works,
     find: '    await session.commit(planned.batch)\n    if (crash)',

@@ -3,6 +3,7 @@
 // What the parts are, and what breaks without each (numbers: docs/decisions/0003-one-checked-statement.md):
 //  fence     FOR SHARE on the partition rows, by epoch. A plain read would let a former owner commit while its successor takes over;
 //            FOR KEY SHARE does not conflict with that update either. Updating the row would do, and rots under a held snapshot.
+//  unread    the log is empty above the lowest floor, where it was not read before: a direct command must not overtake what was acknowledged.
 //  written   update … where version = the version read. inserted: a plain insert, so that a rival's insert is a conflict.
 //  read      entities that were only read, also by a rejection: a stale read must not decide anything. Where some are written too, one
 //            part (locked) locks both in one order: a plain lock of the ones after the others could meet another owner's the other way round.
@@ -33,6 +34,7 @@ interface SplitBatch extends EffectBatch {
   /** Reads of entities that exist, and of such that do not. */
   readonly lookedAt: readonly EntityRead[]
   readonly missed: readonly EntityRead[]
+  readonly logFloor: number | undefined
 }
 
 interface Part {
@@ -42,7 +44,7 @@ interface Part {
   readonly sql: string
   readonly arrays: (batch: SplitBatch) => string[]
   /** What it means when fewer rows came out than went in. Left out where the statement itself raises. */
-  readonly counted?: 'fenced' | 'conflict'
+  readonly counted?: 'fenced' | 'conflict' | 'behind'
 }
 
 /** A head that died never becomes due by itself. */
@@ -61,6 +63,13 @@ const parts: readonly Part[] = [
       return [plainArray(sorted.map((fence) => fence.partition)), plainArray(sorted.map((fence) => fence.epoch))]
     },
     counted: 'fenced',
+  },
+  {
+    name: 'unread',
+    count: ({ logFloor }) => (logFloor === undefined ? 0 : 1),
+    sql: 'select 1 where not exists (select 1 from twofold._command where seq > $1::bigint)',
+    arrays: ({ logFloor }) => [String(logFloor)],
+    counted: 'behind',
   },
   {
     // Before `written`, so that everything is locked before anything is changed; the strength is the one that the update takes.
@@ -253,23 +262,23 @@ function sameEnd(a: StoredOutcome, b: StoredOutcome): boolean {
   return a.command === b.command && a.service === b.service && a.status === b.status && a.code === b.code && a.finishedAt === b.finishedAt
 }
 
-function splitBatch(batch: EffectBatch): SplitBatch {
+function splitBatch(batch: EffectBatch, logFloor: number | undefined): SplitBatch {
   const updates: EntityWrite[] = []
   const inserts: EntityWrite[] = []
   const lookedAt: EntityRead[] = []
   const missed: EntityRead[] = []
   for (const write of batch.writes) (write.from > 0 ? updates : inserts).push(write)
   for (const read of batch.reads) (read.version > 0 ? lookedAt : missed).push(read)
-  return { ...batch, updates, inserts, lookedAt, missed }
+  return { ...batch, updates, inserts, lookedAt, missed, logFloor }
 }
 
 function versionArrays(rows: readonly EntityRead[]): string[] {
   return [textArray(rows.map((row) => row.service)), textArray(rows.map((row) => row.key)), plainArray(rows.map((row) => row.version))]
 }
 
-/** The statement for a batch, made of just the parts it needs. */
-export function commitStatement(whole: EffectBatch): CommitStatement {
-  const batch = splitBatch(whole)
+/** The statement for a batch, made of just the parts it needs. `logFloor`: nothing may wait in the log above it. */
+export function commitStatement(whole: EffectBatch, logFloor?: number): CommitStatement {
+  const batch = splitBatch(whole, logFloor)
   const used = parts.filter((part) => part.count(batch) > 0)
   const name = `twofold_commit_${parts.map((part) => (used.includes(part) ? '1' : '0')).join('')}`
   const arrays = used.map((part) => part.arrays(batch))

@@ -108,20 +108,38 @@ class PostgresEffectSession implements EffectSession {
     return this.#log.take(partitions, limit, inHand)
   }
 
+  isQuiet(): boolean {
+    return this.#log.isQuiet
+  }
+
   load(keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
     return loadEntities(this.#reader, keys)
   }
 
   encode(batch: EffectBatch): void {
-    this.#encoded = { batch, statement: commitStatement(batch) }
+    this.#encoded = { batch, statement: this.#statement(batch) }
   }
 
   async commit(batch: EffectBatch): Promise<void> {
     const encoded = this.#encoded
     this.#encoded = undefined
-    const stored = store(this.#client, encoded?.batch === batch ? encoded.statement : commitStatement(batch))
-    await sent(stored, this.#client, 'engine.commit-sent', this.#crash)
+    const stored = store(this.#client, encoded?.batch === batch ? encoded.statement : this.#statement(batch))
+    await this.#unlessBehind(sent(stored, this.#client, 'engine.commit-sent', this.#crash))
     this.#onCommitted(batch)
+  }
+
+  #statement(batch: EffectBatch): CommitStatement {
+    return commitStatement(batch, batch.unread && this.#log.lowestFloor(batch.unread))
+  }
+
+  /** What waits must be taken before the next commit that would look for itself. */
+  async #unlessBehind(stored: Promise<void>): Promise<void> {
+    try {
+      await stored
+    } catch (error) {
+      if (error instanceof BatchAborted && error.failure === 'behind') this.#log.wake()
+      throw error
+    }
   }
 
   async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
@@ -209,7 +227,7 @@ class PostgresEffectSession implements EffectSession {
       const result = await work({
         load: () => Promise.resolve(rows),
         commit: async (batch) => {
-          await store(client, commitStatement(batch))
+          await this.#unlessBehind(store(client, this.#statement(batch)))
           stored = batch
         },
       })

@@ -21,7 +21,7 @@ export async function guarded<Result>(call: () => Promise<Result>): Promise<Resu
 function failureOf(error: unknown): BatchFailure {
   const { code, message } = error as { code?: unknown; message?: string }
   if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return 'lost'
-  if (code === 'TF001') return message?.startsWith('fenced') ? 'fenced' : 'conflict'
+  if (code === 'TF001') return (['fenced', 'behind'] as const).find((failure) => message?.startsWith(failure)) ?? 'conflict'
   // 23505: a duplicate outcome, claim, event number or entity. 40*: serialization failure, deadlock. 55P03: a lock was not to be had in time.
   if (code === '23505' || code.startsWith('40') || code === '55P03') return 'conflict'
   if (code.startsWith('22') || code.startsWith('23')) return 'data'

@@ -39,6 +39,9 @@ const LOOK = `select (case when is_called then last_value else 0 end)::float8 as
       and database = (select oid from pg_database where datname = current_database()) and mode = 'RowExclusiveLock' and granted) as writers
   from twofold._command_seq`
 
+/** After so many takes in a row that found the whole log empty a commit may look for itself. */
+const QUIET_TAKES = 3
+
 /** How often the log is looked at to raise the floor, and how often a take sweeps from the bottom all the same. */
 const LOOK_EACH_MS = 200
 const SWEEP_EACH_MS = 10_000
@@ -63,8 +66,8 @@ export class LogReader {
   #turn = 0
   #lookedAt = -Infinity
   #sweptAt = performance.now()
-  /** The last take found nothing. */
-  #quiet = false
+  /** So many takes in a row found nothing, for anybody. */
+  #emptyTakes = 0
 
   constructor(run: Run) {
     this.#run = run
@@ -74,7 +77,10 @@ export class LogReader {
     const sweeps = this.#sweeps()
     const looked = await this.#look()
     // A take that may raise the floor is not spared: below it may lie what this question would walk over as well.
-    if (this.#quiet && !sweeps && !looked && !(await this.#waits(partitions))) return { rows: [], more: new Set() }
+    if (this.#emptyTakes > 0 && !sweeps && !looked && !(await this.#waits(partitions))) {
+      this.#emptyTakes += 1
+      return { rows: [], more: new Set() }
+    }
     const floors = plainArray(partitions.map((partition) => (sweeps ? 0 : this.#floor.of(partition))))
     const values = [plainArray(partitions), limit, plainArray(inHand), floors, this.#turn % Math.max(1, partitions.length)]
     const rows = (await this.#run('twofold_take', TAKE, values)) as TakenRow[]
@@ -83,7 +89,7 @@ export class LogReader {
     const counts = new Map<number, number>()
     for (const { partition } of taken) counts.set(partition, (counts.get(partition) ?? 0) + 1)
     this.#turn += counts.size
-    this.#quiet = rows.length === 0
+    this.#emptyTakes = rows.length === 0 ? 1 : 0
     const more = rows.filter(({ partition, read, share }) => read >= share || (counts.get(partition) ?? 0) < read)
     return {
       rows: taken.map(({ seq, partition, body }): LogRow => ({ seq, partition, commands: body.split('\n').map(decodeEnvelope) })),
@@ -91,9 +97,24 @@ export class LogReader {
     }
   }
 
+  /** The log has been empty for a few takes, and none is due to see about its floor. */
+  get isQuiet(): boolean {
+    const now = performance.now()
+    return this.#emptyTakes >= QUIET_TAKES && now - this.#lookedAt < LOOK_EACH_MS && now - this.#sweptAt < SWEEP_EACH_MS
+  }
+
+  /** Nothing of these partitions waits at or below it. */
+  lowestFloor(partitions: readonly number[]): number {
+    return Math.min(...partitions.map((partition) => this.#floor.of(partition)))
+  }
+
+  /** Something waits after all. */
+  wake(): void {
+    this.#emptyTakes = 0
+  }
+
   async #waits(partitions: readonly number[]): Promise<boolean> {
-    const lowest = Math.min(...partitions.map((partition) => this.#floor.of(partition)))
-    return (await this.#run('twofold_waits', WAITS, [lowest])).length > 0
+    return (await this.#run('twofold_waits', WAITS, [this.lowestFloor(partitions)])).length > 0
   }
 
   /** True: the take that follows may raise the floor. */

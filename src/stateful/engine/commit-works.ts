@@ -49,11 +49,15 @@ export interface CommitOptions {
   readonly stopping: AbortSignal
   /** A partition is no longer ours. */
   readonly fenced: (partitions: readonly number[]) => void
+  /** Something waits in the log that these direct commands must not overtake: it is read before they are tried again. */
+  readonly behind: (works: readonly Work[]) => void
 }
 
 /** A batch in the order in which it takes effect, perhaps planned while the commit of the one before it is still under way. */
 export interface PreparedBatch {
   readonly pieces: readonly Piece[]
+  /** Partitions whose log was not read before. */
+  readonly unread: readonly number[] | undefined
   /** Rests on that commit: when it fails, this is thrown away. */
   readonly planned: PlannedBatch | undefined
   /** How many commits had failed and how many batches had been given back when it was prepared. */
@@ -64,6 +68,7 @@ export interface PreparedBatch {
 /** What a plain attempt decided on. */
 interface Attempt {
   planned: PlannedBatch | undefined
+  readonly unread: readonly number[] | undefined
 }
 
 export class Committer {
@@ -90,16 +95,16 @@ export class Committer {
   }
 
   /** Plans a batch, while the commit before it may be under way, where nothing else stands before it. */
-  async prepare(works: readonly Work[], rows: readonly string[]): Promise<PreparedBatch> {
+  async prepare(works: readonly Work[], rows: readonly string[], unread?: readonly number[]): Promise<PreparedBatch> {
     const pieces = splitPieces(works, rows, (work) => this.#isCross(work))
     const [piece] = pieces
-    const counts = { failures: this.#failures, givenBack: this.#givenBack }
+    const counts = { failures: this.#failures, givenBack: this.#givenBack, unread }
     if (piece === undefined || pieces.length > 1 || piece.cross) return { ...counts, pieces, planned: undefined }
     const session = await this.#options.session()
     const cells = await this.#loaded(session, piece)
     await this.#options.crash?.reach('engine.loaded')
     // What failed meanwhile has left these cells as it never stored them.
-    const planned = counts.failures === this.#failures ? this.#plan(piece, cells, new Map()) : undefined
+    const planned = counts.failures === this.#failures ? this.#plan(piece, cells, new Map(), unread) : undefined
     if (planned !== undefined) session.encode(planned.batch)
     await this.#options.crash?.reach('engine.planned')
     return { ...counts, pieces, planned }
@@ -116,7 +121,7 @@ export class Committer {
     if (first === undefined) return
     const stale = prepared.planned !== undefined && prepared.failures !== this.#failures
     if (stale) this.#evict(first.works)
-    await this.#commitPieces(prepared.pieces, { planned: stale ? undefined : prepared.planned })
+    await this.#commitPieces(prepared.pieces, { planned: stale ? undefined : prepared.planned, unread: prepared.unread })
   }
 
   async #commitPieces(all: readonly Piece[], first: Attempt): Promise<void> {
@@ -136,6 +141,7 @@ export class Committer {
         this.#failures += 1
         this.#evict(piece.works)
         if (!(error instanceof BatchAborted)) throw error
+        if (error.failure === 'behind') return this.#putBack(pieces)
         attempts += 1
         if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error.message)
         // Whoever keeps getting in the way gets a moment to finish.
@@ -147,7 +153,7 @@ export class Committer {
         else refused = new Map(piece.works.map((work) => [work.envelope.id, error]))
       } finally {
         this.#ahead = undefined
-        attempt = { planned: undefined }
+        attempt = { planned: undefined, unread: first.unread }
       }
     }
   }
@@ -156,8 +162,8 @@ export class Committer {
   async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<void> {
     if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance may have ended by its own clock')
     const session = await this.#options.session()
-    if (piece.cross) return this.#commitCross(session, piece, refused)
-    const planned = (attempt.planned ??= this.#plan(piece, await this.#loaded(session, piece), refused))
+    if (piece.cross) return this.#commitCross(session, piece, refused, attempt.unread)
+    const planned = (attempt.planned ??= this.#plan(piece, await this.#loaded(session, piece), refused, attempt.unread))
     this.#ahead = planned
     const { crash } = this.#options
     if (crash) await beforeCommit(crash, planned.batch)
@@ -176,7 +182,12 @@ export class Committer {
     return works.map(({ envelope: { service, keys: all } }, at) => all.map((key, place) => loaded[at]?.[place] ?? read.get(service, key)))
   }
 
-  async #commitCross(session: EffectSession, piece: Piece, refused: ReadonlyMap<string, Error>): Promise<void> {
+  async #commitCross(
+    session: EffectSession,
+    piece: Piece,
+    refused: ReadonlyMap<string, Error>,
+    unread: readonly number[] | undefined,
+  ): Promise<void> {
     const keys = keysOf(piece.works).filter(({ service }) => this.#options.entities.has(service))
     // All that its commit will check, before any row is locked: a takeover locks partitions in their order, and must not meet us half-way.
     const partitions = new Set(piece.works.map((work) => work.partition))
@@ -188,7 +199,7 @@ export class Committer {
     const planned = await session.locked(keys, fences, async (locked) => {
       const read = this.#readCells(keys, await locked.load(keys))
       const cells = piece.works.map(({ envelope }) => envelope.keys.map((key) => read.get(envelope.service, key)))
-      const plan = this.#planned(piece, cells, refused)
+      const plan = this.#planned(piece, cells, refused, unread)
       await locked.commit(plan.batch)
       return plan
     })
@@ -212,14 +223,24 @@ export class Committer {
   }
 
   /** Plans a plain piece on top of the batch under way. From here on its cells are as they will be once it is stored. */
-  #plan(piece: Piece, cells: readonly LoadedCells[], refused: ReadonlyMap<string, Error>): PlannedBatch {
-    const planned = this.#planned(piece, cells, refused)
+  #plan(
+    piece: Piece,
+    cells: readonly LoadedCells[],
+    refused: ReadonlyMap<string, Error>,
+    unread: readonly number[] | undefined,
+  ): PlannedBatch {
+    const planned = this.#planned(piece, cells, refused, unread)
     for (const cell of planned.cells) cell.stored = cell.version
     this.#cells.keep(planned.cells)
     return planned
   }
 
-  #planned(piece: Piece, cells: readonly LoadedCells[], refused: ReadonlyMap<string, Error>): PlannedBatch {
+  #planned(
+    piece: Piece,
+    cells: readonly LoadedCells[],
+    refused: ReadonlyMap<string, Error>,
+    unread: readonly number[] | undefined,
+  ): PlannedBatch {
     const { runners, held, parking, now } = this.#options
     const ahead = this.#ahead
     return planBatch(piece.works, {
@@ -232,6 +253,7 @@ export class Committer {
       consumed: piece.consumed,
       refused,
       now: now(),
+      unread,
       carriedMsMax: this.#options.carriedMsMax,
     })
   }
@@ -353,6 +375,11 @@ export class Committer {
     const theirs = new Set(given.flatMap(({ origin }) => (origin.from === 'log' ? [origin.row] : [])))
     const consumed = pieces.flatMap((piece) => piece.consumed.filter((row) => !theirs.has(row)))
     return splitPieces(kept, consumed, (work) => this.#isCross(work))
+  }
+
+  #putBack(pieces: readonly Piece[]): void {
+    this.#givenBack += 1
+    this.#options.behind(pieces.flatMap((piece) => piece.works))
   }
 
   #giveBack(pieces: readonly Piece[], reason: string): void {

@@ -82,6 +82,7 @@ export class Lane implements Service {
       lost: () => this.#reconnect(),
       stopping: this.#stopping.signal,
       fenced: (partitions) => this.#fenced(partitions),
+      behind: (works) => this.#mailbox.putBack(works),
     })
     this.#sql = options.sql?.({
       held: this.#held,
@@ -209,11 +210,11 @@ export class Lane implements Service {
       await new Promise(setImmediate)
       this.#next = await this.#collect()
       over = await this.#turn(this.#next)
-      const { works, rows, left, diverted } = this.#next
+      const { works, rows, left, diverted, unread } = this.#next
       if (left.length > 0 && !(await this.#runLeft(left))) return this.#deferNext()
       done = works.length === 0
       if (done) return left.length > 0 || diverted === true
-      const prepared = await this.#committer.prepare(works, rows)
+      const prepared = await this.#committer.prepare(works, rows, unread)
       await this.#settled()
       this.#begin(prepared, over)
       over = undefined
@@ -307,6 +308,7 @@ export class Lane implements Service {
       return NOTHING
     }
     this.#next = { works: mine, rows: [], left: [] }
+    if (await this.#mayLookLater(mine)) return { ...this.#next, unread: held }
     const given = this.#sql?.givenBack
     const inHand = this.#sql === undefined ? this.#current.rows : [...this.#current.rows, ...this.#sql.rows]
     const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, inHand)
@@ -322,6 +324,16 @@ export class Lane implements Service {
     const collected = { works, rows: rest.map((row) => row.seq), left: [...parked.left, ...left.flatMap(worksOf)] }
     if (this.#sql === undefined) return collected
     return divert(collected, { sql: this.#sql, parking: this.#parking, now: this.#options.now(), givenBack: given })
+  }
+
+  /**
+   * Whether the log need not be read for a few direct commands: it has been empty for a while, and their commit looks into it itself. A lone
+   * command is then stored in one round trip. Nothing is planned behind such a batch, so that all of it can be put back.
+   */
+  async #mayLookLater(mine: readonly Work[]): Promise<boolean> {
+    if (mine.length === 0 || mine.length >= OVERLAP_MIN || this.#underWay !== undefined) return false
+    if (this.#held.abandoned.size > 0 || this.#parking.due(this.#options.now(), 1).length > 0) return false
+    return (await this.#connected()).isQuiet() && mine.every(({ envelope }) => this.#options.runners.has(envelope.service))
   }
 
   /** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */

@@ -20,6 +20,11 @@ export class Mailbox {
     return true
   }
 
+  /** What was handed out comes back before what has arrived since; it had its place already, so there is no bound. */
+  putBack(works: readonly Work[]): void {
+    this.#works = [...works, ...this.#works]
+  }
+
   /** Takes back what has not been handed out; false when it has. */
   remove(work: Work): boolean {
     const at = this.#works.indexOf(work)

@@ -54,6 +54,8 @@ export interface PlanOptions {
   /** Commands whose values the database refused, by id: they fail without being run. */
   readonly refused: ReadonlyMap<string, Error>
   readonly now: number
+  /** Partitions whose log was not read before. */
+  readonly unread?: readonly number[] | undefined
   /** How old a service's command of the log may be that is run, in milliseconds: of an older one it is not known much longer whether it has run. */
   readonly carriedMsMax: ((service: string) => number) | undefined
 }
@@ -157,7 +159,7 @@ class BatchPlan {
       if (version === stored) reads.push({ service, key, version })
       else writes.push({ service, key, from: stored, version, shape: newestShape(entity), state: cell.exists ? cell.text : undefined })
     }
-    const { epochOf, consumed } = this.#options
+    const { epochOf, consumed, unread } = this.#options
     const batch: EffectBatch = {
       fences: [...this.#partitions].map((partition) => ({ partition, epoch: epochOf(partition) })),
       writes: writes.toSorted(byKey),
@@ -170,6 +172,7 @@ class BatchPlan {
       retried: this.#retried,
       parked: this.#parked,
       deadLetters: this.#deadLetters,
+      unread,
     }
     const lastEvents = new Map([...this.#events].map(([partition, { last }]) => [partition, last]))
     return { batch, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }

@@ -12,6 +12,8 @@ export interface Collected {
   readonly rows: readonly string[]
   /** What an owner that died has left: to be run first, under watch. */
   readonly left: readonly Work[]
+  /** Partitions whose log was not read: the commit looks into it. */
+  readonly unread?: readonly number[]
   /** Something was taken out for SQL services. */
   readonly diverted?: boolean
   /** Rows that hold commands of both kinds: their SQL commands wait until the others are stored, and consume the row. */
