@@ -15,8 +15,8 @@ export const ownershipBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a key that conflicted is read without a lock again',
-    file: 'stateful/engine/commit-works.ts',
-    find: 'this.#sharedUntil.set(cellKey(service, key), this.#options.now() + SHARED_MS)',
+    file: 'stateful/engine/shared-keys.ts',
+    find: 'this.#until.set(cellKey(service, key), this.#now() + SHARED_MS)',
     replace: 'void SHARED_MS',
     test: severalKeys,
     claim: 'a key that conflicted is locked before it is read for 30 s',

@@ -2,7 +2,7 @@
 // forget what was cached, and run what is left again.
 import type { AnyEntity } from '../../contract/entity.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
-import { BatchAborted, byKey, type EffectBatch, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
+import { BatchAborted, byKey, type EffectSession, type LoadedEntity, type Recovery } from '../../ports/effect-store.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
@@ -14,16 +14,11 @@ import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
 import { planBatch, UnreadableState, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
+import { SharedKeys } from './shared-keys.ts'
 import { tellDead } from './tell-dead.ts'
 import { settle, type Work } from './work.ts'
 
-/** How long a key that another owner was seen to write is locked before it is read. */
-const SHARED_MS = 30_000
-
 const CONFLICT_PAUSE = { minMs: 1, maxMs: 100 }
-
-/** So many shared keys are remembered; beyond it, those whose time is over are forgotten. */
-const SHARED_KEYS_MAX = 10_000
 
 /** After this many refusals in a row the commands go back to where they came from. */
 const ATTEMPTS_MAX = 20
@@ -74,7 +69,7 @@ interface Attempt {
 export class Committer {
   readonly #options: CommitOptions
   readonly #cells = new Cells()
-  readonly #sharedUntil = new Map<string, number>()
+  readonly #shared: SharedKeys
   /** The batch whose commit is under way. */
   #ahead: PlannedBatch | undefined
   #failures = 0
@@ -82,6 +77,7 @@ export class Committer {
 
   constructor(options: CommitOptions) {
     this.#options = options
+    this.#shared = new SharedKeys(options.now)
   }
 
   /** How many batches went back to where they came from. */
@@ -275,7 +271,7 @@ export class Committer {
     const ids = piece.works.map((work) => work.envelope.id)
     const hashes = piece.works.flatMap((work) => (work.origin.from === 'direct' && work.envelope.claim ? [work.envelope.claim.hash] : []))
     const recovery = await session.recover(ids, hashes, piece.consumed)
-    if (planned !== undefined) await this.#markShared(session, planned.batch)
+    if (planned !== undefined) await this.#shared.note(session, planned.batch)
     await this.#renumber(session, piece)
     const outcomes = new Map(recovery.outcomes.map((outcome) => [outcome.id, outcome]))
     const works = piece.works.flatMap((work) => this.#afterRefusal(work, recovery, outcomes.get(work.envelope.id)))
@@ -315,36 +311,10 @@ export class Committer {
     return [{ ...work, envelope: unclaimed }]
   }
 
-  /** Keys whose version moved under our feet are written by somebody else too: for a while they are locked before they are read. */
-  async #markShared(session: EffectSession, { writes, reads }: EffectBatch): Promise<void> {
-    this.#forgetOldShared()
-    const seen = [...writes.map(({ service, key, from }) => ({ service, key, version: from })), ...reads].toSorted(byKey)
-    if (seen.length === 0) return
-    const versions = new ByKey<number>()
-    for (const { service, key, version } of await session.load(seen)) versions.set(service, key, version)
-    for (const { service, key, version } of seen) {
-      if ((versions.get(service, key) ?? 0) !== version) this.#sharedUntil.set(cellKey(service, key), this.#options.now() + SHARED_MS)
-    }
-  }
-
-  #forgetOldShared(): void {
-    if (this.#sharedUntil.size < SHARED_KEYS_MAX) return
-    for (const id of this.#sharedUntil.keys()) this.#isShared(id)
-    if (this.#sharedUntil.size >= SHARED_KEYS_MAX) this.#sharedUntil.clear()
-  }
-
   #isCross(work: Work): boolean {
     const { service, keys } = work.envelope
-    if (this.#sharedUntil.size > 0 && keys.some((key) => this.#isShared(cellKey(service, key)))) return true
+    if (keys.some((key) => this.#shared.has(service, key))) return true
     return keys.length > 1 && keys.some((key, at) => at > 0 && this.#heldPartition(service, key) === undefined)
-  }
-
-  #isShared(id: string): boolean {
-    const until = this.#sharedUntil.get(id)
-    if (until === undefined) return false
-    if (until > this.#options.now()) return true
-    this.#sharedUntil.delete(id)
-    return false
   }
 
   #heldPartition(service: string, key: string): number | undefined {

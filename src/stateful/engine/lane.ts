@@ -1,5 +1,5 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import { BatchAborted, type EffectSession, type EffectStore, type LogRow, type TakenLog } from '../../ports/effect-store.ts'
+import { type EffectStore, type LogRow, type TakenLog } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
@@ -10,6 +10,7 @@ import { hold, readPartitions } from './adopt-partitions.ts'
 import { Changes } from './changes.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
+import { LaneSession } from './lane-session.ts'
 import { runLeftBehind } from './left-behind.ts'
 import { Mailbox } from './mailbox.ts'
 import { Parking } from './parking.ts'
@@ -66,19 +67,20 @@ export class Lane implements Service {
   #current: Collected = NOTHING
   #underWay: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
-  #session: Promise<EffectSession> | undefined
   #busySince: number | undefined
   #loop: Promise<void> | undefined
   readonly #stopping = new AbortController()
+  readonly #session: LaneSession
 
   constructor(options: LaneOptions) {
     this.#options = options
     this.#mailbox = new Mailbox(options.mailboxSizeMax)
+    this.#session = new LaneSession(options.store, this.#stopping.signal)
     this.#committer = new Committer({
       ...options,
       held: this.#held,
       parking: this.#parking,
-      session: () => this.#connected(),
+      session: () => this.#session.open(),
       lost: () => this.#reconnect(),
       stopping: this.#stopping.signal,
       fenced: (partitions) => this.#fenced(partitions),
@@ -93,7 +95,7 @@ export class Lane implements Service {
   }
 
   async start(): Promise<void> {
-    await this.#connected()
+    await this.#session.open()
     this.#loop = this.#run()
   }
 
@@ -105,7 +107,7 @@ export class Lane implements Service {
     await this.#loop
     this.#changes.cancel()
     for (const work of this.#mailbox.take(Infinity)) settle(work, { status: 'deferred' })
-    await this.#disconnect()
+    await this.#session.close()
   }
 
   holds(partition: number): boolean {
@@ -143,7 +145,8 @@ export class Lane implements Service {
   /** Starts to serve partitions this instance owns. What is to be known of them is read while a batch of others is under way. */
   async adopt(rows: readonly PartitionRow[]): Promise<void> {
     if (this.#stopping.signal.aborted) return
-    const known = await this.#connected()
+    const known = await this.#session
+      .open()
       .then((session) => readPartitions(rows, session))
       .catch((error: unknown) => ({ error }))
     return this.#change(() => {
@@ -236,7 +239,7 @@ export class Lane implements Service {
     await this.#settled()
     const goesOn = (): void => void (this.#busySince = performance.now())
     return runLeftBehind(left, {
-      session: await this.#connected(),
+      session: await this.#session.open(),
       committer: this.#committer,
       held: this.#held,
       begunHere: this.#begunHere,
@@ -311,7 +314,7 @@ export class Lane implements Service {
     if (await this.#mayLookLater(mine)) return { ...this.#next, unread: held }
     const given = this.#sql?.givenBack
     const inHand = this.#sql === undefined ? this.#current.rows : [...this.#current.rows, ...this.#sql.rows]
-    const taken = await (await this.#connected()).take(held, this.#options.batchSizeMax, inHand)
+    const taken = await (await this.#session.open()).take(held, this.#options.batchSizeMax, inHand)
     if (taken.rows.length > 0) await this.#options.crash?.reach('engine.taken')
     const parked = await this.#takeParked()
     const [left, rest] = this.#leftBehind(taken)
@@ -333,7 +336,7 @@ export class Lane implements Service {
   async #mayLookLater(mine: readonly Work[]): Promise<boolean> {
     if (mine.length === 0 || mine.length >= OVERLAP_MIN || this.#underWay !== undefined) return false
     if (this.#held.abandoned.size > 0 || this.#parking.due(this.#options.now(), 1).length > 0) return false
-    return (await this.#connected()).isQuiet() && mine.every(({ envelope }) => this.#options.runners.has(envelope.service))
+    return (await this.#session.open()).isQuiet() && mine.every(({ envelope }) => this.#options.runners.has(envelope.service))
   }
 
   /** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
@@ -351,7 +354,7 @@ export class Lane implements Service {
     // The commit under way may be about to finish them.
     await this.#settled()
     const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
-    const taken = await takeParked(due, await this.#connected(), this.#parking, this.#options)
+    const taken = await takeParked(due, await this.#session.open(), this.#parking, this.#options)
     if (taken.works.length + taken.left.length > 0) await this.#options.crash?.reach('retry.taken')
     return taken
   }
@@ -364,33 +367,16 @@ export class Lane implements Service {
     return changed
   }
 
-  #connected(): Promise<EffectSession> {
-    if (this.#session !== undefined) return this.#session
-    if (this.#stopping.signal.aborted) return Promise.reject(new BatchAborted('lost', 'this instance is stopping'))
-    const opening = this.#options.store.open()
-    this.#session = opening
-    opening.catch(() => {
-      if (this.#session === opening) this.#session = undefined
-    })
-    return opening
-  }
-
-  async #disconnect(): Promise<void> {
-    const session = this.#session
-    this.#session = undefined
-    await session?.then((open) => open.close()).catch(() => undefined)
-  }
-
   /**
    * A new connection after the old one failed, with everything that was remembered forgotten: the last commit may or may not have
    * been stored. Returns without one only when the lane stops.
    */
   async #reconnect(): Promise<void> {
     this.#committer.forget()
-    await this.#disconnect()
+    await this.#session.close()
     for (let attempt = 1; !this.#stopping.signal.aborted; attempt += 1) {
       try {
-        const session = await this.#connected()
+        const session = await this.#session.open()
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
         const heads = await session.parkedHeads(numbers)
@@ -399,7 +385,7 @@ export class Lane implements Service {
         return
       } catch (error) {
         this.#options.log.warn({ reason: String(error), attempt }, 'the engine cannot reach PostgreSQL; it tries again')
-        await this.#disconnect()
+        await this.#session.close()
         await pause(50 + backoffMs(attempt, { minMs: 100, maxMs: 2000 }), this.#stopping.signal)
       }
     }
