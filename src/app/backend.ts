@@ -18,7 +18,9 @@ import { PostgresProjectionProgress } from '../adapters/postgres/projection-prog
 import { Signals } from '../adapters/postgres/signals.ts'
 import { PostgresSqlStore } from '../adapters/postgres/sql-store.ts'
 import { CrashPoints } from '../runtime/crash-points.ts'
+import type { CarrierContext, OpenCarrier } from '../ports/carrier.ts'
 import type { Cluster } from '../ports/instances.ts'
+import { madeAt } from '../ports/command-ids.ts'
 import type { EffectBatch } from '../ports/effect-store.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
@@ -28,6 +30,7 @@ import { heirsWithout, Ownership } from '../stateful/partition/ownership.ts'
 import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import { runProjection } from '../subscribers/run-projection.ts'
 import { runReactor } from '../subscribers/run-reactor.ts'
+import { carriedPorts, openCarried, type Carried } from './carriers.ts'
 import type { App } from './define-app.ts'
 import { directCalls, doorFor, type Direct } from './direct-calls.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -57,10 +60,14 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     statementMs: Math.floor(options.leaseMs / 3),
   })
   const ids = new PostgresCommandIds({ database })
+  const now = (): number => ids.now()
   const signals: Signals = new Signals({ url, log, hasPeers: () => members.membership.hasPeers() })
   const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
   const instances = new PostgresInstances(lease, signals, log)
-  const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false })
+  // Whether a broker still has a command cannot be asked; it may, as long as such a one would be run.
+  const youngest = Math.min(...app.contracts.map(({ name }) => carriedMsMaxOf(app)(name)))
+  const isCarried = options.carrier === 'postgres' ? undefined : (id: string): boolean => Math.abs(now() - madeAt(id)) < youngest
+  const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false, isCarried })
   const onCommitted = (batch: EffectBatch): void => {
     outcomes.committed(batch.outcomes)
     if (batch.outcomes.length > 0) signals.ringOthers('outcome')
@@ -69,8 +76,19 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const storing = { url, instanceId, leaseMs: options.leaseMs, onCommitted }
   const store = new PostgresEffectStore({ ...storing, applicationName: 'twofold engine', crash })
   const sqlStore = new PostgresSqlStore({ ...storing, statementMs: options.sqlHandlerMs, crash })
-  const now = (): number => ids.now()
-  const members = membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, secret, now })
+  const closeAll = async (): Promise<void> => {
+    await carried?.open.close().catch((error: unknown) => log.warn({ reason: String(error) }, 'the broker was not left cleanly'))
+    await Promise.all([database.close(), lease.close()])
+  }
+  let carried: Carried | undefined
+  try {
+    carried = await openCarried(options.carrier, options.brokers, carrierContext(app, options, { instanceId, slots, log }))
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+  const carrier = carried?.open
+  const members = membersOf({ app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, secret, now, carrier })
   // Only the disk of the embedded server can be seen from here.
   const freeSpace = new FreeSpace(options.url === undefined ? options.dataDir : undefined)
   const backlog = new PostgresBacklog({ database, instanceId, limits: options.backlog, freeSpace, log })
@@ -88,7 +106,8 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     backlog,
     ...subscribers,
   ]
-  const closeAll = async (): Promise<void> => void (await Promise.all([database.close(), lease.close()]))
+  const ways = { log: commandLog, direct: members.direct.calls }
+  const whenAway = options.whenAway
   try {
     await prepared(database, options.prepare)
     await startAll([...services, readModels(app, events)])
@@ -99,8 +118,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   return {
     crash,
     ports: {
-      log: commandLog,
-      direct: members.direct.calls,
+      ...(carried === undefined ? ways : carriedPorts(carried, { ...ways, app, whenAway, slots, database, crash })),
       outcomes,
       entities: new PostgresEntities(database),
       database,
@@ -143,11 +161,12 @@ interface MembersOptions {
   readonly signals: Signals
   readonly secret: string
   readonly now: () => number
+  readonly carrier: OpenCarrier | undefined
 }
 
 /** Membership, the way to other instances and, for the stateful role, the engine with its partitions and its door. */
 function membersOf(members: MembersOptions): Members {
-  const { app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now } = members
+  const { app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now, carrier } = members
   const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log, crash }
   if (!options.roles.includes('stateful')) {
     const direct = directCalls({ ...members, engine: undefined, look: () => membership.lookNow() })
@@ -169,6 +188,7 @@ function membersOf(members: MembersOptions): Members {
     now,
     handlerMs: options.handlerMs,
     carriedMsMax: carriedMsMaxOf(app),
+    carrier,
     mayWrite: () => membership.mayWrite(),
     fenced: (partitions) => {
       ownership.fenced(partitions)
@@ -219,6 +239,15 @@ function membersOf(members: MembersOptions): Members {
       }
     },
   }
+}
+
+function carrierContext(
+  { name }: App,
+  { leaseMs, backlog }: ResolvedOptions,
+  { instanceId, slots, log }: Pick<MembersOptions, 'instanceId' | 'slots' | 'log'>,
+): CarrierContext {
+  const warn = (fields: object, message: string): void => log.warn(fields, message)
+  return { app: name, partitionCount: slots.partitionCount, instanceId, leaseMs, waitingMax: backlog.waitingCommandsMax, warn }
 }
 
 function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {

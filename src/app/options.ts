@@ -2,8 +2,11 @@
 import type { BacklogLimits } from '../adapters/postgres/backlog.ts'
 import { HOUR_MS } from '../adapters/postgres/outcome-tables.ts'
 import { TwofoldError } from '../errors.ts'
+import type { Carrier } from '../ports/carrier.ts'
 import type { Transaction } from '../ports/database.ts'
 import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
+import type { WhenAway } from '../stateless/carried/carried-log.ts'
+import { CARRIERS, WHEN_AWAY, type BrokerAddresses, type CarrierName } from './carriers.ts'
 
 /** What a process does: take requests, own partitions, handle events. */
 export type Role = 'stateless' | 'stateful' | 'subscribers'
@@ -19,6 +22,8 @@ const LEASE_MS_MIN = 500
 const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
 const SECRET_MIN = 16
+const AMQP_URL = 'amqp://guest:guest@127.0.0.1:5672'
+const KAFKA_BROKERS = ['127.0.0.1:9092']
 
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
 export interface StartOptions {
@@ -71,6 +76,20 @@ export interface StartOptions {
   readonly prepare?: ((tx: Transaction) => Promise<void>) | undefined
   /** Into how many partitions a new database is divided; an existing one keeps its number. Default 64. */
   readonly partitionCount?: number | undefined
+  /**
+   * What carries commands from the stateless to the stateful side; the same for all instances of an app. Default `postgres`: its own log.
+   * `rabbitmq` and `kafka` need their npm package, see `docs/guides/carriers.md`; or a carrier of your own.
+   */
+  readonly carrier?: CarrierName | Carrier | undefined
+  /** RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://…`. Default `amqp://guest:guest@127.0.0.1:5672`. */
+  readonly amqpUrl?: string | undefined
+  /** Kafka's bootstrap servers, as `host:port`. Default `['127.0.0.1:9092']`. */
+  readonly kafkaBrokers?: readonly string[] | undefined
+  /**
+   * What happens to commands while the broker is away: `refuse` answers 503, `log` has PostgreSQL keep them and hand them on when it is back.
+   * `log` costs a look at PostgreSQL with each command also while the broker is there. Default `refuse`.
+   */
+  readonly whenAway?: WhenAway | undefined
   /** How many commands of the app may wait to be run; beyond it new ones are answered 429. Default 5,000,000. */
   readonly waitingCommandsMax?: number | undefined
   /** How large those that wait in the log may be together, in bytes; beyond it new ones are answered 429. Default 10 GiB. */
@@ -107,6 +126,9 @@ export interface ResolvedOptions {
   readonly prepare: ((tx: Transaction) => Promise<void>) | undefined
   readonly partitionCount: number
   readonly backlog: BacklogLimits
+  readonly carrier: CarrierName | Carrier
+  readonly brokers: BrokerAddresses
+  readonly whenAway: WhenAway
   readonly crash: readonly ArmedPoint[]
 }
 
@@ -134,6 +156,9 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
       waitingMsMax: options.waitingMsMax ?? 12 * HOUR_MS,
       parkedPerKeyMax: options.parkedPerKeyMax ?? 10_000,
     },
+    carrier: options.carrier ?? 'postgres',
+    brokers: { amqpUrl: options.amqpUrl ?? AMQP_URL, kafkaBrokers: options.kafkaBrokers ?? KAFKA_BROKERS },
+    whenAway: options.whenAway ?? 'refuse',
     crash: crash.armed,
   }
   const faults = [
@@ -150,6 +175,10 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...Object.entries(resolved.backlog).flatMap(([name, value]) =>
       value === false ? [] : outside(name, value, 1, Number.MAX_SAFE_INTEGER),
     ),
+    ...(typeof resolved.carrier === 'string' ? notOneOf('carrier', resolved.carrier, CARRIERS) : []),
+    ...notOneOf('whenAway', resolved.whenAway, WHEN_AWAY),
+    ...(options.amqpUrl === undefined ? [] : wrongAmqpUrl('amqpUrl', options.amqpUrl)),
+    ...(options.kafkaBrokers === undefined ? [] : wrongBrokers('kafkaBrokers', options.kafkaBrokers)),
     ...crash.faults.map((fault) => `crash: ${fault}`),
   ]
   if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))
@@ -177,8 +206,18 @@ export function optionsFromEnvironment(environment: Readonly<Record<string, stri
     secret: text('TWOFOLD_SECRET'),
     logLevel: text('LOG_LEVEL') as LogLevel | undefined,
     leaseMs: number('TWOFOLD_LEASE_MS', LEASE_MS_MIN, LEASE_MS_MAX, 'a number of milliseconds'),
+    carrier: text('TWOFOLD_CARRIER') as CarrierName | undefined,
+    amqpUrl: text('AMQP_URL'),
+    kafkaBrokers: text('KAFKA_BROKERS')
+      ?.split(',')
+      .map((each) => each.trim()),
+    whenAway: text('TWOFOLD_WHEN_AWAY') as WhenAway | undefined,
     crash: text('TWOFOLD_CRASH'),
   }
+  if (options.carrier !== undefined) faults.push(...notOneOf('TWOFOLD_CARRIER', options.carrier, CARRIERS))
+  if (options.whenAway !== undefined) faults.push(...notOneOf('TWOFOLD_WHEN_AWAY', options.whenAway, WHEN_AWAY))
+  if (options.amqpUrl !== undefined) faults.push(...wrongAmqpUrl('AMQP_URL', options.amqpUrl))
+  if (options.kafkaBrokers !== undefined) faults.push(...wrongBrokers('KAFKA_BROKERS', options.kafkaBrokers))
   if (options.logLevel !== undefined && !LOG_LEVELS.includes(options.logLevel))
     faults.push(`LOG_LEVEL is '${options.logLevel}'; it must be one of ${LOG_LEVELS.join(', ')}`)
   if (options.secret !== undefined && options.secret.length < SECRET_MIN) faults.push(shortSecret('TWOFOLD_SECRET', options.secret))
@@ -196,4 +235,21 @@ function outside(name: string, value: number, min: number, max: number): string[
   return Number.isInteger(value) && value >= min && value <= max
     ? []
     : [`${name} is ${value}; it must be a whole number from ${min} to ${max}`]
+}
+
+function notOneOf(name: string, value: string, allowed: readonly string[]): string[] {
+  return allowed.includes(value) ? [] : [`${name} is '${value}'; it must be one of ${allowed.join(', ')}`]
+}
+
+/** Without the address itself: it may hold a password. */
+function wrongAmqpUrl(name: string, value: string): string[] {
+  const url = URL.parse(value)
+  const fits = url !== null && /^amqps?:$/.test(url.protocol) && url.hostname !== ''
+  return fits ? [] : [`${name} is no address of RabbitMQ; it must read amqp://user:password@host:5672 or amqps://…`]
+}
+
+function wrongBrokers(name: string, brokers: readonly string[]): string[] {
+  const wrong = brokers.filter((each) => !/^[^\s:/]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i.test(each))
+  if (brokers.length > 0 && wrong.length === 0) return []
+  return [`${name} is '${brokers.join(',')}'; it must name one or several brokers as host:port, separated by commas`]
 }

@@ -30,6 +30,12 @@ export type AfterDeath = 'continue' | 'park'
 /** What holds of a command that does not say otherwise. */
 export const DEFAULT_RETRY: CommandRetry = { attempts: 5, minMs: 100, maxMs: 10_000, deadlineMs: false }
 
+/**
+ * Where a broker carries the commands: `perKey` sends those whose result is waited for the same way as all others, so that a client's commands
+ * of one key run in the order in which they were answered. `perPath` calls the owner directly, which is faster, and may overtake what waits.
+ */
+export type CommandOrder = 'perKey' | 'perPath'
+
 /** The types of a command as one record, so that a hover reads as a sentence. */
 export interface CommandTypes {
   input: unknown
@@ -61,6 +67,7 @@ export interface Command<T extends CommandTypes> {
   readonly idempotency: Need
   readonly retry: CommandRetry
   readonly afterDeath: AfterDeath
+  readonly order: CommandOrder
   readonly '~types'?: T
 }
 
@@ -122,8 +129,13 @@ export function command<
   retry?: Partial<CommandRetry>
   /** `park`: after a command died, those behind it on its key wait for an operator (`select twofold.release_key(…)`). Default `continue`. */
   afterDeath?: AfterDeath
+  /**
+   * With RabbitMQ or Kafka between the two sides: `perPath` calls the owner directly where the result is waited for; it may then run before
+   * commands of its key that were accepted earlier. Default `perKey`.
+   */
+  order?: CommandOrder
 }): Command<{ input: In; parsed: Out; key: K; reply: Reply; rejections: Rejections; optimistic: Optimistic; respond: Mode }> {
   const answers = { respond: 'result', rejections: {}, reply: undefined, optimistic: undefined }
-  const defaults = { ...answers, route: undefined, ifMatch: 'optional', idempotency: 'optional', afterDeath: 'continue' }
+  const defaults = { ...answers, route: undefined, ifMatch: 'optional', idempotency: 'optional', afterDeath: 'continue', order: 'perKey' }
   return { ...defaults, ...spec, retry: { ...DEFAULT_RETRY, ...spec.retry }, kind: 'command', service: '', name: '' } as never
 }

@@ -1,5 +1,6 @@
 // A broker between the two sides. It keeps messages, by partition and in order, until the owner has committed what they ask for; it decides
 // nothing: what has run is known by the outcomes in PostgreSQL alone.
+import { encodeEnvelope, type Envelope } from '../contract/envelope.ts'
 
 /** What a carrier can do, as data: the engine, `twofold doctor` and the conformance suite read the same object. */
 export interface CarrierFeatures {
@@ -11,7 +12,7 @@ export interface CarrierFeatures {
   readonly messageBytesMax: number
 }
 
-/** One command on its way. */
+/** One command on its way; see `carriedMessage`. */
 export interface CarriedMessage {
   /** The command's id. */
   readonly id: string
@@ -27,6 +28,8 @@ export interface Delivery {
   readonly body: string
   /** It has been delivered before, or may have been. */
   readonly redelivered: boolean
+  /** Somebody asked for it with `request`, and waits. */
+  readonly wantsReply: boolean
   /** Its effect is committed: it is not delivered again. `reply` goes to whoever asked with `request`. Does nothing once its partition was released. */
   done(reply?: string): void
 }
@@ -51,23 +54,25 @@ export interface OpenCarrier {
    * Resolves once the broker has the message durably. Messages of one partition are kept in the order of the calls, also when an older
    * one has to be sent again.
    * @throws TwofoldError UNAVAILABLE (the broker is away; or its confirmation was lost, and it may have the message), BACKLOG_FULL (too much
-   * waits), OVERLOADED (too much waits in this process), PAYLOAD_TOO_LARGE
+   * waits), OVERLOADED (too much waits in this process), BODY_TOO_LARGE
    */
   publish(message: CarriedMessage): Promise<void>
   /**
    * Publishes and waits for the reply, which is what its consumer gave to `done`. Only where `features.replies`.
-   * Rejects with the signal's reason when it is aborted; a reply that comes later is dropped and counted.
-   * @throws TwofoldError as `publish` does
+   * Rejects with the signal's reason when it is aborted; a reply that comes later is dropped and counted. `onConfirmed` is called once the
+   * broker has the message durably: whatever happens after that, it need not be published again.
+   * @throws TwofoldError as `publish` does; also UNAVAILABLE when the way back is lost
    */
-  request?(message: CarriedMessage, signal?: AbortSignal): Promise<string>
+  request?(message: CarriedMessage, signal?: AbortSignal, onConfirmed?: () => void): Promise<string>
   /**
    * Delivers a partition's messages in order, at most `inHandMax` that are not done at a time. One consumer in the whole cluster gets them: a second
-   * one waits until the first releases, or is gone. Goes on by itself after the broker was away, with everything that is not done, in order.
+   * one waits until the first releases, or is gone. Goes on by itself after the broker was away, with everything that is not done, in order;
+   * while it is away this resolves at once, and messages come when it is back.
    */
   consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void>
   /**
-   * Nothing of it is delivered any more once this resolves; what is not done goes to the next consumer, in order. `consume` may be called
-   * again.
+   * Nothing of it is delivered any more from the call on; once this resolves, what is not done goes to the next consumer, in order. `consume`
+   * may be called again then. Of a partition that is not consumed: nothing happens.
    */
   release(partition: number): Promise<void>
   /** How many messages wait in each of these partitions, those in hand included; a partition that cannot be asked is left out. */
@@ -78,10 +83,17 @@ export interface OpenCarrier {
   close(): Promise<void>
 }
 
+/** A kind of broker, and how to connect to it. */
 export interface Carrier {
   /** As in `carrier: 'rabbitmq'`. */
   readonly name: string
   readonly features: CarrierFeatures
-  /** Connects and makes sure that the topology is there. @throws TwofoldError UNAVAILABLE, INVALID_TOPOLOGY: one sentence with the way out. */
+  /** Connects and makes sure that the topology is there. @throws TwofoldError BROKER_UNREACHABLE, INVALID_TOPOLOGY: one sentence with the way out. */
   open(context: CarrierContext): Promise<OpenCarrier>
+}
+
+/** A command as it is handed to a broker. */
+export function carriedMessage(envelope: Envelope, partition: number): CarriedMessage {
+  const { id, service, keys } = envelope
+  return { id, partition, key: `${service}\0${keys[0] ?? ''}`, body: encodeEnvelope(envelope) }
 }

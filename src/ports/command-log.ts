@@ -43,4 +43,10 @@ export interface CommandLog {
    * BACKLOG_FULL (too much waits in the log), STORAGE_FULL (the disk is full).
    */
   append(entry: LogEntry): Promise<Appended>
+  /**
+   * Makes sure that the command of a claim was appended: whoever claimed it may have ended before that. Only where a claim is not stored
+   * with its command (`features.claimsWithAppend` false). The same command may then be there twice, which its id makes harmless.
+   * @throws TwofoldError as `append` does
+   */
+  appendAgain?(hash: string, commandId: string): Promise<void>
 }

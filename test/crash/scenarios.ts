@@ -9,6 +9,8 @@ export interface Scenario {
   readonly armed: 'first' | 'second' | 'fresh'
   /** What the test does to bring the armed one to the point: nothing, or it kills or stops the first one. */
   readonly meanwhile?: 'kill the first' | 'stop the first'
+  /** A broker carries the commands. `refuse`, `log`: what happens while it is away, which it is for a while with `log`. */
+  readonly broker?: 'refuse' | 'log'
   /** Makes something old for housekeeping to remove. */
   readonly old?: boolean
   /** The point is passed so many times before it acts, at least: what is passed at the start does not count. */
@@ -29,6 +31,12 @@ export const scenarios: Readonly<Record<CrashPoint, Scenario>> = {
   'accept.append-sent': first,
   'accept.appended': first,
   'accept.called': first,
+  'carrier.claimed': { ...first, broker: 'refuse' },
+  'carrier.publish': { ...first, broker: 'refuse' },
+  'carrier.confirmed': { ...first, broker: 'refuse' },
+  'carrier.delivered': { ...first, broker: 'refuse' },
+  'carrier.done': { ...first, broker: 'refuse' },
+  'carrier.relayed': { ...first, ...once, broker: 'log' },
   'engine.taken': first,
   'engine.loaded': first,
   'engine.planned': first,

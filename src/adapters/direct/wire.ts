@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { decodeEnvelope, encodeEnvelope, type Envelope } from '../../contract/envelope.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
-import type { StoredOutcome } from '../../ports/outcomes.ts'
+import { restored } from '../../ports/direct-result.ts'
 
 /** Raised when the lines change: instances that speak differently call each other through the log. */
 export const PATH = '/twofold/direct/1'
@@ -51,14 +51,7 @@ export function encodeResult(id: string, result: OwnerResult): string {
 }
 
 export function decodeResult(line: string): { readonly id: string; readonly result: OwnerResult } {
-  const result = JSON.parse(line.slice(1 + ID_LENGTH)) as OwnerResult
-  return { id: line.slice(1, 1 + ID_LENGTH), result: result.status === 'finished' ? finished(result.outcome) : result }
-}
-
-/** What JSON has no word for is put back. */
-function finished(outcome: StoredOutcome): DirectResult {
-  const { code, body, finishedAt, ...rest } = outcome
-  return { status: 'finished', outcome: { ...rest, code, body, finishedAt: new Date(finishedAt) } }
+  return { id: line.slice(1, 1 + ID_LENGTH), result: restored(JSON.parse(line.slice(1 + ID_LENGTH)) as OwnerResult) }
 }
 
 /** What a caller shows. A digest, because a secret may hold what a header cannot. */

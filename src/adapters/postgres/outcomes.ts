@@ -19,6 +19,8 @@ export interface OutcomesOptions {
   readonly log: Logger
   /** Whether an engine of this very process has the command in a batch right now. */
   readonly inHand?: ((commandId: string) => boolean) | undefined
+  /** Whether a broker may still have the command; left out: none carries any. */
+  readonly isCarried?: ((commandId: string) => boolean) | undefined
 }
 
 interface Waiter {
@@ -111,7 +113,7 @@ export class PostgresOutcomes implements Outcomes {
     const attempts = parked.rows[0]?.attempts
     if (attempts !== undefined) return { id: commandId, status: attempts > 0 ? 'running' : 'queued', attempts }
     const { rowCount } = await database.query(QUEUED, [commandId, lowestIdAt(madeAt(commandId) - TRAVEL_MS)])
-    return rowCount === 1 ? { id: commandId, status: 'queued', attempts: 0 } : undefined
+    return rowCount === 1 || this.#options.isCarried?.(commandId) === true ? { id: commandId, status: 'queued', attempts: 0 } : undefined
   }
 
   claim(hash: string): Promise<StoredClaim | undefined> {

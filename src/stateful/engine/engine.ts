@@ -1,6 +1,7 @@
 // The engine of one instance: its lane, the partitions it holds, and the door for direct commands.
 import { TwofoldError } from '../../errors.ts'
 import type { Envelope } from '../../contract/envelope.ts'
+import { carriedMessage, type OpenCarrier } from '../../ports/carrier.ts'
 import type { DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
 import type { EffectStore } from '../../ports/effect-store.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
@@ -12,7 +13,9 @@ import type { AnyStateful } from '../stateful.ts'
 import { SqlExecutor } from '../sql/executor.ts'
 import type { SqlStore } from '../../ports/sql-store.ts'
 import type { AnyStatefulSql } from '../stateful-sql.ts'
+import { CarriedWorks } from './carried-works.ts'
 import { Lane, type LaneOptions } from './lane.ts'
+import { Relay } from './relay.ts'
 import { CommandRunner } from './run-command.ts'
 import { Watchdog } from './watchdog.ts'
 import type { Work } from './work.ts'
@@ -46,6 +49,8 @@ export interface EngineOptions {
   readonly carriedMsMax?: ((service: string) => number) | undefined
   /** About how many commands form a batch at most. Default 2,000: beyond it latency grows and throughput does not. */
   readonly batchSizeMax?: number | undefined
+  /** The broker that carries the commands; left out: the log does. */
+  readonly carrier?: OpenCarrier | undefined
   /** How many direct commands may wait for the next batch; beyond it they are sent to the log. Default 10,000. */
   readonly mailboxSizeMax?: number | undefined
 }
@@ -64,8 +69,9 @@ export class Engine implements Service, DirectCarrier {
       runners: new Map(options.sides.map((side) => [side.contract.name, new CommandRunner(side, this.#watchdog)])),
       entities: new Map(options.sides.map((side) => [side.contract.name, side.entity])),
       batchSizeMax: options.batchSizeMax ?? 2000,
-      mailboxSizeMax: options.mailboxSizeMax ?? 10_000,
+      mailboxSizeMax: options.mailboxSizeMax ?? MAILBOX_SIZE_MAX,
       sql: executorOf(options),
+      carried: carriedOf(options),
     })
   }
 
@@ -140,6 +146,24 @@ function executorOf({ sql, log, now, mayWrite, carriedMsMax }: EngineOptions): L
   const options = { ...sql, connectionsMax: sql.connectionsMax ?? SQL_CONNECTIONS_MAX, log, now, mayWrite, carriedMsMax }
   return (shared) => new SqlExecutor(options, shared)
 }
+
+function carriedOf({ carrier, slots, log, crash, mailboxSizeMax = MAILBOX_SIZE_MAX }: EngineOptions): LaneOptions['carried'] {
+  if (carrier === undefined) return undefined
+  // All partitions together may have as much in hand as direct commands may wait.
+  const inHandMax = Math.min(IN_HAND_MAX, Math.max(IN_HAND_MIN, Math.floor(mailboxSizeMax / slots.partitionCount)))
+  const publish: ConstructorParameters<typeof Relay>[0]['publish'] = (envelope, partition) =>
+    carrier.publish(carriedMessage(envelope, partition))
+  return (ring) => ({
+    works: new CarriedWorks({ carrier, slots, inHandMax, log, crash, ring }),
+    relay: new Relay({ publish, log, crash, ring }),
+  })
+}
+
+const MAILBOX_SIZE_MAX = 10_000
+
+/** Delivered commands of one partition that are in hand at a time. */
+const IN_HAND_MIN = 16
+const IN_HAND_MAX = 1000
 
 /** Connections of the SQL handlers of one process, where nothing else is said. */
 export const SQL_CONNECTIONS_MAX = 16

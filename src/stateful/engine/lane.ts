@@ -1,34 +1,28 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import { type EffectStore, type LogRow, type TakenLog } from '../../ports/effect-store.ts'
+import type { EffectStore } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
 import { Wake } from '../../runtime/wake.ts'
-import { divert, type Collected } from '../sql/divert.ts'
+import type { Collected } from '../sql/divert.ts'
 import type { SqlExecutor, SqlShared } from '../sql/executor.ts'
 import { hold, readPartitions } from './adopt-partitions.ts'
+import type { CarriedWorks } from './carried-works.ts'
 import { Changes } from './changes.ts'
+import { collect, NOTHING, OVERLAP_MIN } from './collect.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { LaneSession } from './lane-session.ts'
 import { runLeftBehind } from './left-behind.ts'
 import { Mailbox } from './mailbox.ts'
 import { Parking } from './parking.ts'
-import { noteParked, takeParked } from './take-parked.ts'
+import type { Relay } from './relay.ts'
+import { noteParked } from './take-parked.ts'
 import { settle, type Work } from './work.ts'
 
 /** How long an idle lane sleeps between looks at the log; a ring ends the sleep at once. */
 const IDLE_MS_MIN = 25
 const IDLE_MS_MAX = 1000
-
-/** How many parked keys one batch takes up again. */
-const PARKED_KEYS_MAX = 100
-
-/**
- * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Behind a smaller one that would gain less
- * than it costs: the next batch would close before the commands that arrive meanwhile could join it.
- */
-const OVERLAP_MIN = 100
 
 export interface LaneOptions extends Pick<
   CommitOptions,
@@ -40,9 +34,9 @@ export interface LaneOptions extends Pick<
   readonly mailboxSizeMax: number
   /** Makes what runs the commands of SQL services, where there are some. */
   readonly sql?: ((shared: SqlShared) => SqlExecutor) | undefined
+  /** Makes what a broker brings and gets, where one carries the commands. */
+  readonly carried?: ((ring: () => void) => { readonly works: CarriedWorks; readonly relay: Relay }) | undefined
 }
-
-const NOTHING: Collected = { works: [], rows: [], left: [] }
 
 /** Told when a batch is over, and whether it was stored. */
 type Over = (stored: boolean) => void
@@ -59,6 +53,7 @@ export class Lane implements Service {
   readonly #mailbox: Mailbox
   readonly #committer: Committer
   readonly #sql: SqlExecutor | undefined
+  readonly #carried: ReturnType<NonNullable<LaneOptions['carried']>> | undefined
   readonly #wake = new Wake()
   readonly #begunHere = new Set<string>()
   readonly #changes = new Changes()
@@ -92,6 +87,7 @@ export class Lane implements Service {
       ring: () => this.#wake.ring(),
       fenced: (partition) => void this.#change(() => this.#fenced([partition])),
     })
+    this.#carried = options.carried?.(() => this.#wake.ring())
   }
 
   async start(): Promise<void> {
@@ -107,6 +103,9 @@ export class Lane implements Service {
     await this.#loop
     this.#changes.cancel()
     for (const work of this.#mailbox.take(Infinity)) settle(work, { status: 'deferred' })
+    // Those whose commands were stored last are told before.
+    await new Promise(setImmediate)
+    await this.#carried?.works.stop()
     await this.#session.close()
   }
 
@@ -154,13 +153,17 @@ export class Lane implements Service {
       if ('error' in known) throw known.error
       hold(known, { held: this.#held, parking: this.#parking, now: this.#options.now })
       this.#sql?.adopt(rows.map((row) => row.partition))
+      this.#carried?.works.consume(rows.map(({ partition, abandoned }) => ({ partition, isAbandoned: abandoned === true })))
     })
   }
 
   /** Stops to serve partitions, after the batch under way: then they may be given to somebody else. */
   async drop(partitions: readonly number[]): Promise<void> {
     await this.#sql?.leave(partitions)
-    return this.#change(() => this.#letGo(partitions))
+    await this.#change(() => this.#letGo(partitions))
+    // What was stored last is acknowledged first. Whoever serves them next has to wait until the broker may deliver to somebody else.
+    await new Promise(setImmediate)
+    await this.#carried?.works.release(partitions)
   }
 
   /** What was cached of them is another owner's to change now. */
@@ -169,6 +172,8 @@ export class Lane implements Service {
     this.#parking.retain((partition) => this.#held.has(partition))
     this.#committer.forget()
     this.#sql?.cut(partitions)
+    // What was stored just now is acknowledged first.
+    setImmediate(() => void this.#carried?.works.release(partitions.filter((partition) => !this.#held.has(partition))))
   }
 
   #fenced(partitions: readonly number[]): void {
@@ -208,16 +213,17 @@ export class Lane implements Service {
     this.#busySince ??= performance.now()
     let over: Over | undefined
     let done = false
+    const { givenBack } = this.#committer
     try {
       // Whoever was answered just now, or is just arriving, shares this batch.
       await new Promise(setImmediate)
       this.#next = await this.#collect()
       over = await this.#turn(this.#next)
       const { works, rows, left, diverted, unread } = this.#next
-      if (left.length > 0 && !(await this.#runLeft(left))) return this.#deferNext()
-      done = works.length === 0
+      if (left.length > 0 && !(await this.#runLeft(left, givenBack))) return this.#deferNext()
+      done = works.length + rows.length === 0
       if (done) return left.length > 0 || diverted === true
-      const prepared = await this.#committer.prepare(works, rows, unread)
+      const prepared = { ...(await this.#committer.prepare(works, rows, unread)), givenBack }
       await this.#settled()
       this.#begin(prepared, over)
       over = undefined
@@ -225,7 +231,7 @@ export class Lane implements Service {
       return true
     } catch (error) {
       // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
-      for (const work of this.#next.works) settle(work, { status: 'deferred', begun: true })
+      for (const work of [...this.#next.left, ...this.#next.works]) settle(work, { status: 'deferred', begun: true })
       throw error
     } finally {
       over?.(done)
@@ -235,8 +241,9 @@ export class Lane implements Service {
   }
 
   /** True: all of it has run. */
-  async #runLeft(left: readonly Work[]): Promise<boolean> {
+  async #runLeft(left: readonly Work[], givenBack: number): Promise<boolean> {
     await this.#settled()
+    if (this.#committer.givenBack !== givenBack) return false
     const goesOn = (): void => void (this.#busySince = performance.now())
     return runLeftBehind(left, {
       session: await this.#session.open(),
@@ -262,7 +269,7 @@ export class Lane implements Service {
 
   /** What came behind something that was given back must not overtake it. */
   #deferNext(): boolean {
-    for (const work of this.#next.works) settle(work, { status: 'deferred' })
+    for (const work of [...this.#next.left, ...this.#next.works]) settle(work, { status: 'deferred' })
     return true
   }
 
@@ -297,66 +304,21 @@ export class Lane implements Service {
     if (failure !== undefined) throw failure.error
   }
 
-  async #collect(): Promise<Collected> {
-    const { batchSizeMax } = this.#options
-    const held = this.#held.numbers.filter((partition) => this.#sql?.isFull(partition) !== true)
-    // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
-    const arrived = this.#mailbox.take(batchSizeMax)
-    const served = new Set(held)
-    const mine = arrived.filter((work) => served.has(work.partition))
-    for (const work of arrived) if (!served.has(work.partition)) settle(work, { status: 'deferred' })
-    // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
-    if (held.length === 0 || !this.#options.mayWrite()) {
-      for (const work of mine) settle(work, { status: 'deferred' })
-      return NOTHING
-    }
-    this.#next = { works: mine, rows: [], left: [] }
-    if (await this.#mayLookLater(mine)) return { ...this.#next, unread: held }
-    const given = this.#sql?.givenBack
-    const inHand = this.#sql === undefined ? this.#current.rows : [...this.#current.rows, ...this.#sql.rows]
-    const taken = await (await this.#session.open()).take(held, this.#options.batchSizeMax, inHand)
-    if (taken.rows.length > 0) await this.#options.crash?.reach('engine.taken')
-    const parked = await this.#takeParked()
-    const [left, rest] = this.#leftBehind(taken)
-    const logged = rest.flatMap(worksOf)
-    // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead. Other partitions' are none of its business.
-    const behind = taken.more.size === 0 ? [] : mine.filter((work) => taken.more.has(work.partition))
-    for (const work of behind) settle(work, { status: 'deferred' })
-    const direct = behind.length === 0 ? mine : mine.filter((work) => !taken.more.has(work.partition))
-    const works = [...parked.works, ...logged, ...direct]
-    const collected = { works, rows: rest.map((row) => row.seq), left: [...parked.left, ...left.flatMap(worksOf)] }
-    if (this.#sql === undefined) return collected
-    return divert(collected, { sql: this.#sql, parking: this.#parking, now: this.#options.now(), givenBack: given })
-  }
-
-  /**
-   * Whether the log need not be read for a few direct commands: it has been empty for a while, and their commit looks into it itself. A lone
-   * command is then stored in one round trip. Nothing is planned behind such a batch, so that all of it can be put back.
-   */
-  async #mayLookLater(mine: readonly Work[]): Promise<boolean> {
-    if (mine.length === 0 || mine.length >= OVERLAP_MIN || this.#underWay !== undefined) return false
-    if (this.#held.abandoned.size > 0 || this.#parking.due(this.#options.now(), 1).length > 0) return false
-    return (await this.#session.open()).isQuiet() && mine.every(({ envelope }) => this.#options.runners.has(envelope.service))
-  }
-
-  /** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
-  #leftBehind({ rows, more }: TakenLog): [readonly LogRow[], readonly LogRow[]] {
-    if (this.#held.abandoned.size === 0) return [[], rows]
-    const left = rows.filter((row) => this.#held.isLeftBehind(row.partition, row.seq))
-    const still = new Set(left.map((row) => row.partition))
-    for (const partition of this.#held.abandoned) if (!more.has(partition) && !still.has(partition)) this.#held.cleared(partition)
-    return [left, rows.filter((row) => !left.includes(row))]
-  }
-
-  /** The commands of parked keys whose time has come, in their order; a key without any left goes on as usual. */
-  async #takeParked(): Promise<Pick<Collected, 'works' | 'left'>> {
-    if (this.#parking.due(this.#options.now(), 1).length === 0) return NOTHING
-    // The commit under way may be about to finish them.
-    await this.#settled()
-    const due = this.#parking.due(this.#options.now(), PARKED_KEYS_MAX)
-    const taken = await takeParked(due, await this.#session.open(), this.#parking, this.#options)
-    if (taken.works.length + taken.left.length > 0) await this.#options.crash?.reach('retry.taken')
-    return taken
+  #collect(): Promise<Collected> {
+    return collect({
+      ...this.#options,
+      held: this.#held,
+      parking: this.#parking,
+      mailbox: this.#mailbox,
+      sql: this.#sql,
+      carried: this.#carried?.works,
+      relay: this.#carried?.relay,
+      session: () => this.#session.open(),
+      rowsUnderWay: () => this.#current.rows,
+      isIdle: () => this.#underWay === undefined,
+      settled: () => this.#settled(),
+      taken: (works) => void (this.#next = { works, rows: [], left: [] }),
+    })
   }
 
   #change(task: () => void): Promise<void> {
@@ -390,8 +352,4 @@ export class Lane implements Service {
       }
     }
   }
-}
-
-function worksOf({ seq, partition, commands }: LogRow): Work[] {
-  return commands.map((envelope) => ({ envelope, partition, origin: { from: 'log', row: seq } }))
 }

@@ -116,6 +116,7 @@ class BatchPlan {
     if (known !== undefined) return this.#duplicate(work, known)
     if (this.#parkedIds.has(envelope.id)) return void this.#answers.push({ work, result: { status: 'held' } })
     if (this.#claimedByNeighbour(work)) return
+    if (work.fault !== undefined) return this.#die(work, work.fault, 0)
     if (isExpired(work, this.#options)) return this.#die(work, expired(this.#options.now - madeAt(envelope.id)), 0)
     const home = envelope.keys[0] ?? ''
     const waits = this.#parkedKeys.size > 0 && this.#parkedKeys.has(cellKey(envelope.service, home))
@@ -188,7 +189,7 @@ class BatchPlan {
     this.#answers.push({ work, result: { status: 'finished', outcome } })
   }
 
-  /** Direct commands claim their Idempotency-Key here; those from the log did so when they were appended. */
+  /** Direct commands claim their Idempotency-Key here; those from the log or a broker did so when they were appended. */
   #claimedByNeighbour(work: Work): boolean {
     const { claim, id } = work.envelope
     if (claim === undefined || work.origin.from !== 'direct') return false
@@ -276,7 +277,8 @@ class BatchPlan {
     if (isHead && !this.#parkedKeys.has(id))
       this.#parkedKeys.set(id, { service: envelope.service, key, partition, dueAt: dueAfter(this.#options.now, delayMs) })
     // A dead one is answered by its outcome.
-    if (origin.from === 'direct' && delayMs !== Infinity) this.#answers.push({ work, result: { status: 'held' } })
+    if ((origin.from === 'direct' || origin.from === 'carried') && delayMs !== Infinity)
+      this.#answers.push({ work, result: { status: 'held' } })
     if (origin.from === 'parked') this.#retried.push({ seq: origin.seq, attempts, delayMs, error: error ?? '' })
     else this.#parked.push({ partition, envelope, attempts, delayMs, error })
     this.#parkedIds.add(envelope.id)
@@ -287,11 +289,12 @@ class BatchPlan {
 const BEGUN_MAX = 2
 
 /**
- * Whether it has waited in the log for so long that it dies without being run: a copy of it may have run so long ago that its outcome is about
+ * Whether it has waited in the log or at a broker for so long that it dies without being run: a copy of it may have run so long ago that its outcome is about
  * to be forgotten, or is.
  */
 export function isExpired({ envelope, origin }: Work, { carriedMsMax, now }: Pick<PlanOptions, 'carriedMsMax' | 'now'>): boolean {
-  return carriedMsMax !== undefined && origin.from === 'log' && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
+  const waited = origin.from === 'log' || origin.from === 'carried'
+  return carriedMsMax !== undefined && waited && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
 }
 
 function expired(ageMs: number): Error {

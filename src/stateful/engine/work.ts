@@ -2,11 +2,15 @@
 import type { Envelope } from '../../contract/envelope.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 
-/** Where a command came from. `log`: in a row that this batch consumes. `parked`: held back, retried now. `direct`: a caller waits. */
+/**
+ * Where a command came from. `log`: in a row that this batch consumes. `parked`: held back, retried now. `direct`: a caller waits.
+ * `carried`: a broker keeps it until it is settled; one that is settled as `deferred` is delivered again, and all that came behind it.
+ */
 export type Origin =
   | { readonly from: 'log'; readonly row: string }
   | { readonly from: 'parked'; readonly seq: string; readonly attempts: number }
   | { readonly from: 'direct'; readonly settle: (result: DirectResult) => void }
+  | { readonly from: 'carried'; readonly leftBehind: boolean; readonly settle: (result: DirectResult) => void }
 
 export interface Work {
   readonly envelope: Envelope
@@ -15,9 +19,11 @@ export interface Work {
   readonly origin: Origin
   /** How often it was begun since its owner died, this time included. Left out: as usual, nobody counts. */
   readonly begun?: number
+  /** Why it can never run: it dies at once. */
+  readonly fault?: Error
 }
 
-/** Tells the direct caller, if there is one. */
-export function settle(work: Work, result: DirectResult): void {
-  if (work.origin.from === 'direct') work.origin.settle(result)
+/** Tells whoever waits: a direct caller, or the broker. Only the first word counts. */
+export function settle({ origin }: Work, result: DirectResult): void {
+  if (origin.from === 'direct' || origin.from === 'carried') origin.settle(result)
 }

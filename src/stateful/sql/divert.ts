@@ -28,11 +28,13 @@ export interface DivertOptions {
   readonly now: number
   /** `sql.givenBack` from before the log was read. */
   readonly givenBack: number | undefined
+  /** Told of what a broker delivered and there is no room for: it stays in hand. */
+  readonly noRoom: (works: readonly Work[]) => void
 }
 
 /** What is left for the lane. */
-export function divert(collected: Collected, { sql, parking, now, givenBack }: DivertOptions): Collected {
-  const isSql = ({ envelope }: Work): boolean => sql.serves(envelope.service)
+export function divert(collected: Collected, { sql, parking, now, givenBack, noRoom }: DivertOptions): Collected {
+  const isSql = ({ envelope, fault }: Work): boolean => fault === undefined && sql.serves(envelope.service)
   const all = [...collected.left, ...collected.works]
   if (!all.some(isSql)) return collected
   // What was given back meanwhile is missing in what was taken, and what came behind it must not overtake it.
@@ -50,6 +52,7 @@ export function divert(collected: Collected, { sql, parking, now, givenBack }: D
   // From the first row on that finds no room nothing of its partition is taken: what comes later would overtake.
   const refused = new Set<number>()
   const stays = new Set<string>()
+  const returned: Work[] = []
   for (const [seq, works] of rowsOf(all)) {
     const theirs = works.filter(isSql)
     const partition = works[0]?.partition ?? 0
@@ -68,7 +71,8 @@ export function divert(collected: Collected, { sql, parking, now, givenBack }: D
     if (origin.from === 'log') return !isSql(work) && !stays.has(origin.row)
     if (origin.from === 'parked') return !isSql(work)
     if (refused.has(partition) || (isSql(work) && !(open && sql.takes(partition)))) {
-      settle(work, { status: 'deferred' })
+      if (origin.from === 'carried') returned.push(work)
+      else settle(work, { status: 'deferred' })
       return false
     }
     if (!isSql(work)) return true
@@ -77,6 +81,7 @@ export function divert(collected: Collected, { sql, parking, now, givenBack }: D
     return false
   }
   const [left, works] = [collected.left.filter(kept), collected.works.filter(kept)]
+  noRoom(returned)
   const rows = collected.rows.filter((row) => !consumedThere.has(row) && !stays.has(row))
   return { works, rows, left, diverted, ...(shared.size > 0 ? { shared, stored: resolve } : {}) }
 }

@@ -204,6 +204,7 @@ class CommandRun {
       throw new TwofoldError('IDEMPOTENCY_KEY_REUSED', message, { commandId: first.commandId })
     }
     this.#first = first
+    await this.#appendedAgain(first, claim, wait)
     if (first.answer && this.#waitMs === 0) return this.#applied(first.answer, false)
     // The first was not answered yet: whoever repeats it gets the same answer, but not before there is one.
     const unanswered = first.answer === undefined && this.#waitMs > 0
@@ -212,6 +213,13 @@ class CommandRun {
       throw new TwofoldError('IDEMPOTENCY_KEY_IN_USE', message, { commandId: first.commandId, retryAfterSeconds: 1 })
     }
     return this.#outcomeOf(first.commandId, undefined, wait)
+  }
+
+  /** Where a claim is stored before its command, the first request may have ended in between. */
+  async #appendedAgain({ commandId }: StoredClaim, { hash }: Claim, wait: Wait): Promise<void> {
+    const { log } = this.#gateway.ports
+    if (log.appendAgain === undefined || (await this.#find(commandId, 0, wait))) return
+    await this.#named(commandId, () => log.appendAgain?.(hash, commandId))
   }
 
   /** Waits for the outcome of a durable command; 202 when it takes too long. */
@@ -237,13 +245,19 @@ class CommandRun {
 
   async #append(envelope: Envelope, how: Pick<LogEntry, 'answer' | 'begun'>): Promise<Appended> {
     const { crash } = this.#gateway.options
-    try {
+    return this.#named(envelope.id, async () => {
       await crash?.reach('accept.append')
       const appended = await this.#gateway.ports.log.append({ envelope, ...how })
       await crash?.reach('accept.appended')
       return appended
+    })
+  }
+
+  /** What fails here names the command: it may have been stored all the same. */
+  async #named<Result>(commandId: string, store: () => Promise<Result> | undefined): Promise<Result> {
+    try {
+      return (await store()) as Result
     } catch (error) {
-      const commandId = envelope.id
       if (error instanceof TwofoldError) {
         throw new TwofoldError(error.code, error.message, { cause: error, commandId, retryAfterSeconds: error.retryAfterSeconds ?? 1 })
       }

@@ -1,0 +1,30 @@
+// Whether commands wait in the log, for those who otherwise have no business there: of which partitions, gathered as all look-ups are.
+import type { Database } from '../../ports/database.ts'
+import { plainArray } from './array-literal.ts'
+import { GatheredLookups } from './gathered-lookups.ts'
+
+const WAITS = `select p.partition from unnest($1::int[]) p(partition)
+  cross join lateral (select 1 from twofold._command c where c.partition = p.partition limit 1) waits`
+
+export class LogWaits {
+  readonly #database: Database
+  readonly #lookups = new GatheredLookups((partitions) => this.#look(partitions))
+
+  constructor(database: Database) {
+    this.#database = database
+  }
+
+  async of(partition: number): Promise<boolean> {
+    return (await this.#lookups.find(String(partition))) === true
+  }
+
+  async any(): Promise<boolean> {
+    const { rowCount } = await this.#database.query('select 1 from twofold._command limit 1')
+    return rowCount === 1
+  }
+
+  async #look(partitions: readonly string[]): Promise<ReadonlyMap<string, boolean>> {
+    const { rows } = await this.#database.query<{ partition: number }>(WAITS, [plainArray([...new Set(partitions)])])
+    return new Map(rows.map(({ partition }) => [String(partition), true]))
+  }
+}

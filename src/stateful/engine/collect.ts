@@ -1,0 +1,136 @@
+// What a lane's next batch is made of: what a broker delivered or the log holds, parked keys whose time has come, and direct commands.
+import type { EffectSession, LogRow, TakenLog } from '../../ports/effect-store.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
+import { divert, type Collected } from '../sql/divert.ts'
+import type { SqlExecutor } from '../sql/executor.ts'
+import type { CarriedWorks } from './carried-works.ts'
+import type { HeldPartitions } from './held-partitions.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { Parking } from './parking.ts'
+import type { Relay } from './relay.ts'
+import { takeParked } from './take-parked.ts'
+import { settle, type Work } from './work.ts'
+
+export const NOTHING: Collected = { works: [], rows: [], left: [] }
+
+/** How many parked keys one batch takes up again. */
+const PARKED_KEYS_MAX = 100
+
+/**
+ * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Behind a smaller one that would gain less
+ * than it costs: the next batch would close before the commands that arrive meanwhile could join it.
+ */
+export const OVERLAP_MIN = 100
+
+export interface CollectorOptions {
+  readonly runners: ReadonlyMap<string, unknown>
+  readonly held: HeldPartitions
+  readonly parking: Parking
+  readonly mailbox: Mailbox
+  readonly sql: SqlExecutor | undefined
+  /** Where a broker carries the commands: what it delivered. The log is not run then but relayed. */
+  readonly carried: CarriedWorks | undefined
+  readonly relay: Relay | undefined
+  readonly batchSizeMax: number
+  readonly now: () => number
+  readonly mayWrite: () => boolean
+  readonly session: () => Promise<EffectSession>
+  /** Log rows that the batch under way consumes. */
+  readonly rowsUnderWay: () => readonly string[]
+  /** Whether no commit is under way. */
+  readonly isIdle: () => boolean
+  /** Once no commit is under way. */
+  readonly settled: () => Promise<void>
+  /** Called as soon as commands were taken for a batch: should what follows fail, they have to be given back. */
+  readonly taken: (works: readonly Work[]) => void
+  readonly crash?: CrashPoints | undefined
+}
+
+export async function collect(options: CollectorOptions): Promise<Collected> {
+  const { batchSizeMax, mailbox, sql, carried, parking } = options
+  const held = options.held.numbers.filter((partition) => sql?.isFull(partition) !== true)
+  // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
+  const arrived = mailbox.take(batchSizeMax)
+  const served = new Set(held)
+  const mine = arrived.filter((work) => served.has(work.partition))
+  for (const work of arrived) if (!served.has(work.partition)) settle(work, { status: 'deferred' })
+  // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
+  if (held.length === 0 || !options.mayWrite()) {
+    for (const work of mine) settle(work, { status: 'deferred' })
+    return NOTHING
+  }
+  const delivered = carried?.take(batchSizeMax, (partition) => served.has(partition)) ?? []
+  options.taken([...delivered, ...mine])
+  if (await mayLookLater(mine, options)) return { works: mine, rows: [], left: [], unread: held }
+  const given = sql?.givenBack
+  const { rows, more } = await takeLog(held, options)
+  if (rows.length + delivered.length > 0) await options.crash?.reach('engine.taken')
+  const parked = await takeDueParked(options)
+  const [left, rest] = leftBehind({ rows, more }, options.held)
+  // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead. Other partitions' are none of its business.
+  const behind = more.size === 0 ? [] : mine.filter((work) => more.has(work.partition))
+  for (const work of behind) settle(work, { status: 'deferred' })
+  const direct = behind.length === 0 ? mine : mine.filter((work) => !more.has(work.partition))
+  const [watched, plain] = [delivered.filter(isLeftBehind), delivered.filter((work) => !isLeftBehind(work))]
+  const collected = {
+    works: [...parked.works, ...rest.flatMap(worksOf), ...plain, ...direct],
+    rows: [...rest.map((row) => row.seq), ...(options.relay?.takeRelayed() ?? [])],
+    left: [...parked.left, ...left.flatMap(worksOf), ...watched],
+  }
+  if (sql === undefined) return collected
+  const noRoom = (works: readonly Work[]): void => carried?.putBack(works)
+  return divert(collected, { sql, parking, now: options.now(), givenBack: given, noRoom })
+}
+
+/**
+ * Whether the log need not be read for a few direct commands: it has been empty for a while, and their commit looks into it itself. A lone
+ * command is then stored in one round trip. Nothing is planned behind such a batch, so that all of it can be put back.
+ */
+async function mayLookLater(mine: readonly Work[], options: CollectorOptions): Promise<boolean> {
+  if (mine.length === 0 || mine.length >= OVERLAP_MIN || options.relay !== undefined || !options.isIdle()) return false
+  if (options.held.abandoned.size > 0 || options.parking.due(options.now(), 1).length > 0) return false
+  return (await options.session()).isQuiet() && mine.every(({ envelope }) => options.runners.has(envelope.service))
+}
+
+const NO_ROWS: TakenLog = { rows: [], more: new Set() }
+
+/** What the log holds, to be run; where a broker carries the commands it only gets there what waits here. */
+async function takeLog(held: readonly number[], options: CollectorOptions): Promise<TakenLog> {
+  const { relay, sql, batchSizeMax } = options
+  const session = await options.session()
+  if (relay !== undefined) {
+    if (relay.isDue()) relay.add((await session.take(held, batchSizeMax, [...options.rowsUnderWay(), ...relay.inHand])).rows)
+    return NO_ROWS
+  }
+  const inHand = sql === undefined ? options.rowsUnderWay() : [...options.rowsUnderWay(), ...sql.rows]
+  return session.take(held, batchSizeMax, inHand)
+}
+
+/** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
+function leftBehind({ rows, more }: TakenLog, held: HeldPartitions): [readonly LogRow[], readonly LogRow[]] {
+  if (held.abandoned.size === 0) return [[], rows]
+  const left = rows.filter((row) => held.isLeftBehind(row.partition, row.seq))
+  const still = new Set(left.map((row) => row.partition))
+  for (const partition of held.abandoned) if (!more.has(partition) && !still.has(partition)) held.cleared(partition)
+  return [left, rows.filter((row) => !left.includes(row))]
+}
+
+/** The commands of parked keys whose time has come, in their order; a key without any left goes on as usual. */
+async function takeDueParked(options: CollectorOptions): Promise<Pick<Collected, 'works' | 'left'>> {
+  const { parking, now, crash } = options
+  if (parking.due(now(), 1).length === 0) return NOTHING
+  // The commit under way may be about to finish them.
+  await options.settled()
+  const due = parking.due(now(), PARKED_KEYS_MAX)
+  const taken = await takeParked(due, await options.session(), parking, options)
+  if (taken.works.length + taken.left.length > 0) await crash?.reach('retry.taken')
+  return taken
+}
+
+function isLeftBehind({ origin }: Work): boolean {
+  return origin.from === 'carried' && origin.leftBehind
+}
+
+function worksOf({ seq, partition, commands }: LogRow): Work[] {
+  return commands.map((envelope) => ({ envelope, partition, origin: { from: 'log', row: seq } }))
+}

@@ -1,0 +1,98 @@
+// Where a broker carries the commands, what waits in PostgreSQL's log (appended while the broker was away, or before it was chosen) is not run
+// but published by the owner of its partition: behind what the broker holds, and before whatever comes once the log is empty. A crash in
+// between publishes a command twice; its id makes that harmless.
+import type { Envelope } from '../../contract/envelope.ts'
+import type { LogRow } from '../../ports/effect-store.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
+import type { Logger } from '../../runtime/logger.ts'
+import { cellKey } from './cells.ts'
+
+/** How often the log is looked at while it is empty, or while nothing can be published. */
+const EVERY_MS = 500
+
+/** So many rows are in hand at most; the rest stays in the log. */
+const ROWS_MAX = 256
+
+export interface RelayOptions {
+  readonly publish: (envelope: Envelope, partition: number) => Promise<void>
+  readonly log: Logger
+  readonly crash?: CrashPoints | undefined
+  /** There is something to do for the lane. */
+  readonly ring: () => void
+}
+
+export class Relay {
+  readonly #options: RelayOptions
+  /** Rows to be published, each partition's in order. */
+  readonly #queues = new Map<number, LogRow[]>()
+  readonly #inHand = new Set<string>()
+  #relayed: string[] = []
+  #lookedAt = -Infinity
+  #isEmpty = false
+
+  constructor(options: RelayOptions) {
+    this.#options = options
+  }
+
+  /** Rows that are not to be taken again. */
+  get inHand(): readonly string[] {
+    return [...this.#inHand]
+  }
+
+  /** Whether the log is to be looked at. */
+  isDue(): boolean {
+    if (this.#inHand.size >= ROWS_MAX) return false
+    return !this.#isEmpty || performance.now() - this.#lookedAt >= EVERY_MS
+  }
+
+  /** Publishes what was found. */
+  add(rows: readonly LogRow[]): void {
+    this.#lookedAt = performance.now()
+    this.#isEmpty = rows.length === 0
+    for (const row of rows) {
+      this.#inHand.add(row.seq)
+      const queue = this.#queues.get(row.partition)
+      if (queue !== undefined) queue.push(row)
+      else {
+        this.#queues.set(row.partition, [row])
+        void this.#publishAll(row.partition)
+      }
+    }
+  }
+
+  /** Rows that the broker has as a whole: the next batch consumes them. */
+  takeRelayed(): string[] {
+    const relayed = this.#relayed
+    this.#relayed = []
+    for (const seq of relayed) this.#inHand.delete(seq)
+    return relayed
+  }
+
+  async #publishAll(partition: number): Promise<void> {
+    const queue = this.#queues.get(partition) ?? []
+    try {
+      for (let row = queue[0]; row !== undefined; row = queue[0]) {
+        await this.#publish(row)
+        await this.#options.crash?.reach('carrier.relayed')
+        queue.shift()
+        this.#relayed.push(row.seq)
+        this.#options.ring()
+      }
+    } catch (error) {
+      // What comes behind it must not overtake: all of the partition is looked at again a little later.
+      for (const { seq } of queue) this.#inHand.delete(seq)
+      this.#isEmpty = true
+      this.#options.log.debug({ reason: String(error), partition }, 'what waits in the log cannot be handed to the broker yet')
+    }
+    this.#queues.delete(partition)
+  }
+
+  /** Commands of one key one after the other: the second is not there before the first is for certain. */
+  async #publish({ commands, partition }: LogRow): Promise<void> {
+    const keys = Map.groupBy(commands, ({ service, keys: [home] }) => cellKey(service, home ?? ''))
+    const ends = [...keys.values()].map(async (same) => {
+      for (const envelope of same) await this.#options.publish(envelope, partition)
+    })
+    await Promise.all(ends)
+  }
+}

@@ -1,0 +1,63 @@
+// Commands whose result is waited for, over the broker: through the queue of all others, so that they overtake none. Where the broker brings
+// replies back the result comes with one; elsewhere the command is appended and its outcome waited for, as everybody can.
+import type { Envelope } from '../../contract/envelope.ts'
+import { isTwofoldError } from '../../errors.ts'
+import { carriedMessage, type OpenCarrier } from '../../ports/carrier.ts'
+import type { Claims } from '../../ports/claims.ts'
+import type { CallContext, DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
+import { decodeDirectResult } from '../../ports/direct-result.ts'
+import { partitionOf, type SlotMap } from '../../ports/slots.ts'
+import type { CrashPoints } from '../../runtime/crash-points.ts'
+
+export interface CarriedCallsOptions {
+  readonly carrier: Pick<OpenCarrier, 'request'>
+  readonly claims: Claims
+  readonly slots: SlotMap
+  /** The short way to the owner. */
+  readonly direct: DirectCarrier
+  /** Whether the contract lets a command take it (`order: 'perPath'`). */
+  readonly isPerPath: (envelope: Envelope) => boolean
+  /** Whether earlier ones of its partition wait in PostgreSQL's log. */
+  readonly isBehindLog: (envelope: Envelope) => Promise<boolean>
+  readonly crash?: CrashPoints | undefined
+}
+
+export class CarriedCalls implements DirectCarrier {
+  readonly #options: CarriedCallsOptions
+
+  constructor(options: CarriedCallsOptions) {
+    this.#options = options
+  }
+
+  reaches(envelope: Envelope): boolean {
+    const { carrier, direct, isPerPath } = this.#options
+    return isPerPath(envelope) ? direct.reaches(envelope) : carrier.request !== undefined
+  }
+
+  async call(envelope: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult> {
+    const { carrier, claims, slots, direct, isPerPath, isBehindLog, crash } = this.#options
+    if (isPerPath(envelope)) return direct.call(envelope, signal, context)
+    if (await isBehindLog(envelope)) return { status: 'deferred' }
+    if (envelope.claim !== undefined) {
+      const claim = await claims.claim({ envelope })
+      await crash?.reach('carrier.claimed')
+      if (claim !== undefined && claim.commandId !== envelope.id) return { status: 'claimed', claim }
+    }
+    let isConfirmed = false
+    const confirmed = (): void => {
+      isConfirmed = true
+      void crash?.reach('carrier.confirmed')
+    }
+    try {
+      await crash?.reach('carrier.publish')
+      const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
+      const reply = await carrier.request?.(message, signal, confirmed)
+      return reply === undefined ? { status: 'deferred' } : decodeDirectResult(reply)
+    } catch (error) {
+      // The broker has it: its outcome will come, and is looked for from here on.
+      if (isConfirmed) return { status: 'held' }
+      if (isTwofoldError(error)) return { status: 'deferred', begun: error.code === 'UNAVAILABLE' }
+      throw error
+    }
+  }
+}
