@@ -61,7 +61,7 @@ export const bugsOfBounds: readonly PlantedBug[] = [
   {
     name: 'a command of the log runs however old it is',
     file: 'stateful/engine/plan-batch.ts',
-    find: "return carriedMsMax !== undefined && origin.from === 'log' &&",
+    find: 'return carriedMsMax !== undefined && waited &&',
     replace: "return carriedMsMax !== undefined && origin.from === 'parked' &&",
     test: 'test/engine/bounds.test.ts',
     claim: 'a command of the log that is older than outcomes are kept is a dead letter',
@@ -76,8 +76,8 @@ export const bugsOfBounds: readonly PlantedBug[] = [
   },
   {
     name: 'a direct command runs before the backlog of its partition that did not fit',
-    file: 'stateful/engine/lane.ts',
-    find: 'mine.filter((work) => taken.more.has(work.partition))',
+    file: 'stateful/engine/collect.ts',
+    find: 'mine.filter((work) => more.has(work.partition))',
     replace: '[]',
     test: 'test/engine/bounds.test.ts',
     claim: 'a direct command behind a backlog of its own partition joins the log',

@@ -97,9 +97,9 @@ export const bugs: readonly PlantedBug[] = [
   },
   {
     name: 'direct commands run before the log',
-    file: 'stateful/engine/lane.ts',
-    find: 'const works = [...parked.works, ...logged, ...direct]',
-    replace: 'const works = [...direct, ...parked.works, ...logged]',
+    file: 'stateful/engine/collect.ts',
+    find: 'works: [...parked.works, ...rest.flatMap(worksOf), ...plain, ...direct]',
+    replace: 'works: [...direct, ...parked.works, ...rest.flatMap(worksOf), ...plain]',
     test: engine,
     claim: 'a direct command never overtakes what the log holds for its key',
   },

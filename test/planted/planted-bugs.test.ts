@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { bugs as others } from './bugs.ts'
+import { carrierBugs } from './carrier-bugs.ts'
 import { directBugs } from './direct-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
@@ -18,7 +19,7 @@ const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
-const bugs = [...others, ...directBugs, ...ownershipBugs, ...requestBugs, ...ruleBugs, ...sqlBugs]
+const bugs = [...others, ...carrierBugs, ...directBugs, ...ownershipBugs, ...requestBugs, ...ruleBugs, ...sqlBugs]
 
 interface Planter {
   readonly folder: string
