@@ -4,6 +4,7 @@ import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
 import { BatchAborted } from '../../src/ports/effect-store.ts'
 import { until } from '../e2e/program.ts'
 import { butSql, sqlScene, type SqlScene } from './sql-fixture.ts'
+import { within } from '../support/within.ts'
 
 let scene: SqlScene
 
@@ -103,7 +104,7 @@ test('an SQL handler that stood still after its change until its transaction was
     const pid = (await tx.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid
     await until('its connection is ended', async () => !(await backends()).some((each) => each.pid === pid))
   })
-  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({
+  expect(await within('the command has ended', scene.call(engine, 'act', { account: 'a' }), 12_000)).toMatchObject({
     outcome: { status: 'dead', body: expect.stringContaining('stood still') },
   })
   expect([await scene.balances(), await scene.count('event')]).toEqual([{}, 0])
@@ -253,7 +254,8 @@ test('an SQL handler that does not end is cut at its deadline, in the middle of 
   const quick = await Promise.all(Array.from({ length: 5 }, () => scene.call(engine, 'put', { account: 'quick' })))
   // They have ended before either of the slow ones was cut.
   expect([quick.map(({ status }) => status), aborted, begun.length]).toEqual([Array.from({ length: 5 }, () => 'finished'), [], 2])
-  for (const ended of await Promise.all(slowOnes)) expect(ended).toMatchObject({ outcome: { status: 'dead' } })
+  for (const ended of await within('both of them have ended', Promise.all(slowOnes), 12_000))
+    expect(ended).toMatchObject({ outcome: { status: 'dead' } })
   await until('both are dead', async () => (await scene.count('dead_letter')) === 2)
   const { rows } = await scene.client.query<{ attempts: number; error: string }>('select attempts, error from twofold.dead_letter')
   for (const { attempts, error } of rows) expect([attempts, error]).toEqual([1, expect.stringMatching(/4000 ms|statement timeout/)])

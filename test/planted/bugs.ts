@@ -12,6 +12,8 @@ export interface PlantedBug {
   readonly test: string
   /** The test's name, or the beginning of it. */
   readonly claim: string
+  /** Where the test can only time out: why no assertion can notice. Without it a time-out counts as not noticed. */
+  readonly showsBy?: { readonly timeOut: string }
 }
 
 const commit = 'adapters/postgres/commit-statement.ts'
@@ -127,6 +129,18 @@ export const bugs: readonly PlantedBug[] = [
       '    this.#committed(planned)\n    await new Promise((resolve) => setTimeout(resolve, 5))\n    await session.commit(planned.batch)\n    if (crash)',
     test: faults,
     claim: 'nobody is answered before the commit',
+  },
+  {
+    name: 'outcomes are stored after the commit',
+    file: works,
+    find: '    await session.commit(planned.batch)\n    if (crash)',
+    replace: `    const { outcomes } = planned.batch
+    await session.commit({ ...planned.batch, outcomes: [] })
+    const nothing = Object.fromEntries(Object.keys(planned.batch).map((part) => [part, []]))
+    if (outcomes.length > 0) await session.commit({ ...nothing, outcomes } as unknown as typeof planned.batch)
+    if (crash)`,
+    test: 'test/crash/crash.test.ts',
+    claim: 'drop at accept.append-sent',
   },
   {
     name: 'events are numbered on from a commit that was refused',

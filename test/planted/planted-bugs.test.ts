@@ -5,7 +5,7 @@ import { cp, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { bugs as others } from './bugs.ts'
+import { bugs as others, type PlantedBug } from './bugs.ts'
 import { carrierBugs } from './carrier-bugs.ts'
 import { directBugs } from './direct-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
@@ -56,26 +56,49 @@ const NONE = {
   file: 'contract/key.ts',
   find: '',
   replace: '',
-  test: 'test/engine/engine.test.ts',
-  claim: 'versions',
+  test: 'src/runtime/backoff.test.ts',
+  claim: 'the bound doubles',
 }
 
-test('where nothing is broken, nothing turns red', { timeout: 90_000 }, async () => {
+const RED = {
+  name: 'two keys that differ in half a character are one',
+  file: 'contract/key.ts',
+  find: 'if (!key.isWellFormed())',
+  replace: 'if (key.length < 0)',
+  test: 'src/contract/key.test.ts',
+  claim: 'keys that a database cannot keep apart are refused',
+}
+
+const HANGS = {
+  name: 'a pause at a crash point never ends',
+  file: 'runtime/crash-points.ts',
+  find: 'setTimeout(resolve, action.delayMs)',
+  replace: 'void resolve',
+  test: 'src/runtime/crash-points.test.ts',
+  claim: 'a place fails, waits',
+}
+
+test('a planter sees what a bug does, and nothing of the one before it', { timeout: 90_000 }, async () => {
+  const none = { ran: 1, failed: 0, timedOut: 0, errors: [] }
   for (const { child } of planters) {
-    child.send(NONE)
-    const [seen] = await once(child, 'message', { signal: AbortSignal.timeout(60_000) })
-    expect(seen).toEqual({ ran: 1, failed: 0, errors: [] })
+    expect(await planted(child, NONE)).toEqual(none)
+    expect(await planted(child, RED)).toMatchObject({ ran: 1, failed: 1, timedOut: 0, errors: [expect.stringContaining('AssertionError')] })
+    expect(await planted(child, NONE)).toEqual(none)
   }
+})
+
+test('a test that times out has noticed nothing', { timeout: 60_000 }, async () => {
+  expect(await planted(planters[0]!.child, HANGS)).toMatchObject({ ran: 1, failed: 0, timedOut: 1 })
 })
 
 describe.concurrent('the test that is named turns red when', () => {
   test.each(bugs)('$name', { timeout: 600_000 }, async (bug) => {
     const planter = await nextPlanter()
     try {
-      planter.child.send(bug)
-      const [seen] = (await once(planter.child, 'message', { signal: AbortSignal.timeout(90_000) })) as [Seen]
+      const seen = await planted(planter.child, bug)
       expect(seen.ran, `no test of ${bug.test} begins with '${bug.claim}': ${seen.errors.join('\n')}`).toBeGreaterThan(0)
-      expect(seen.failed, `no test turned red although ${bug.name}`).toBeGreaterThan(0)
+      const timedOut = bug.showsBy === undefined ? 0 : seen.timedOut
+      expect(seen.failed + timedOut, `no test turned red although ${bug.name}: ${seen.errors.join('\n')}`).toBeGreaterThan(0)
       expect(seen.errors.join('\n')).not.toMatch(/SyntaxError|Transform failed|is not defined/)
     } finally {
       const next = waiting.shift()
@@ -93,6 +116,12 @@ async function startPlanter(): Promise<Planter> {
   const child = fork('test/planted/planter.ts', { cwd: folder, env: environment })
   await once(child, 'message')
   return { folder, child }
+}
+
+async function planted(child: ChildProcess, bug: PlantedBug): Promise<Seen> {
+  child.send(bug)
+  const [seen] = (await once(child, 'message', { signal: AbortSignal.timeout(90_000) })) as [Seen]
+  return seen
 }
 
 function nextPlanter(): Planter | Promise<Planter> {

@@ -8,12 +8,16 @@ import type { PlantedBug } from './bugs.ts'
 /** How the named tests ended with the bug in. */
 export interface Seen {
   readonly ran: number
+  /** By an assertion or by an error. */
   readonly failed: number
+  /** By nothing but a time-out of the test runner: what was wrong, such a test cannot say, and an overloaded machine does the same. */
+  readonly timedOut: number
   /** What the failed ones said. */
   readonly errors: readonly string[]
 }
 
-const options = { watch: false, run: true, reporters: [], testTimeout: 5000, hookTimeout: 5000, bail: 1 }
+// Tests keep their own time-outs: what they wait for has a deadline before that, which says what did not happen.
+const options = { watch: false, run: true, reporters: [], hookTimeout: 5000, bail: 1 }
 
 async function plant(vitest: Vitest, { file, find, replace, test, claim }: PlantedBug): Promise<Seen> {
   const path = resolve('src', file)
@@ -23,7 +27,11 @@ async function plant(vitest: Vitest, { file, find, replace, test, claim }: Plant
   try {
     vitest.setGlobalTestNamePattern(literally(claim))
     const { testModules, unhandledErrors } = await vitest.runTestSpecifications(await vitest.globTestSpecifications([test]))
-    return seenBy(testModules, unhandledErrors)
+    // A run returns the modules of all runs before it as well: those would be red for every bug after the first that was seen.
+    return seenBy(
+      testModules.filter(({ moduleId }) => moduleId === resolve(test)),
+      unhandledErrors,
+    )
   } finally {
     await write(vitest, path, source)
   }
@@ -36,13 +44,19 @@ async function write(vitest: Vitest, path: string, source: string): Promise<void
 
 function seenBy(modules: readonly TestModule[], unhandled: readonly unknown[]): Seen {
   const tests = modules.flatMap((module) => [...module.children.allTests()]).map((test) => test.result())
-  const ended = tests.filter(({ state }) => state === 'passed' || state === 'failed')
+  const failed = tests.filter(({ state }) => state === 'failed')
+  const timedOut = failed.filter(({ errors }) => errors?.every(isTimeOut))
   const errors = [...tests.flatMap((result) => result.errors ?? []), ...modules.flatMap((module) => module.errors()), ...unhandled]
   return {
-    ran: ended.length,
-    failed: ended.filter(({ state }) => state === 'failed').length,
+    ran: tests.filter(({ state }) => state === 'passed').length + failed.length,
+    failed: failed.length - timedOut.length,
+    timedOut: timedOut.length,
     errors: errors.map((error) => (error as { stack?: string }).stack ?? String(error)),
   }
+}
+
+function isTimeOut({ name }: { readonly name?: string }): boolean {
+  return name === 'TestTimeoutError' || name === 'HookTimeoutError'
 }
 
 function literally(text: string): RegExp {
@@ -53,7 +67,7 @@ const vitest = await createVitest(options)
 process.on('message', (bug: PlantedBug) => {
   plant(vitest, bug).then(
     (seen) => process.send?.(seen),
-    (error: unknown) => process.send?.({ ran: 0, failed: 0, errors: [String(error)] }),
+    (error: unknown) => process.send?.({ ran: 0, failed: 0, timedOut: 0, errors: [String(error)] }),
   )
 })
 process.on('disconnect', () => void vitest.close().finally(() => process.exit()))

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { poolerTo } from '../../../test/support/pooler.ts'
 import { proxyTo } from '../../../test/support/proxy.ts'
+import { within } from '../../../test/support/within.ts'
 import { bounded } from './check.ts'
 import { lookAtClock } from './clock.ts'
 import { lookAtPooler } from './pooler.ts'
@@ -24,7 +25,12 @@ afterAll(() => own.drop())
 
 test('a look that never ends is a fault when its time is over', async () => {
   const never = new Promise<never>(() => undefined)
-  expect(await bounded('it', () => never, 50)).toEqual({ name: 'it', status: 'fault', found: 'no answer within 0.05 s' })
+  expect(
+    await within(
+      'the look is over',
+      bounded('it', () => never, 50),
+    ),
+  ).toEqual({ name: 'it', status: 'fault', found: 'no answer within 0.05 s' })
 })
 
 test('who holds the oldest snapshot is named, and how to end it', async () => {

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { command, defineContract, statefulSql } from 'twofold'
+import { within } from '../../../test/support/within.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
 import { HeldPartitions } from '../engine/held-partitions.ts'
 import { Parking } from '../engine/parking.ts'
@@ -65,7 +66,7 @@ function work(key: string, partition: number, origin: Origin): Work {
 test('a row whose other commands wait for PostgreSQL does not hold up a stop', async () => {
   const { executor } = scene({})
   executor.addRow('1', [work('a', 1, { from: 'log', row: '1' })], new Promise(() => undefined))
-  await executor.stop()
+  await within('it has stopped', executor.stop())
   expect(executor.rows).toEqual([])
 })
 
@@ -80,7 +81,9 @@ test('a partition is given up without waiting for the connections that handlers 
   await running.promise
   const second = work('b', 2, { from: 'parked', seq: '2', attempts: 1 })
   executor.addParked({ service: 'shop', key: 'b', partition: 2, dueAt: 0 }, [second])
-  await executor.leave([2])
+  // Not before it waits for the one connection.
+  await new Promise(setImmediate)
+  await within('the partition is given up', executor.leave([2]))
   expect(executor.inHand(second.envelope.id)).toBe(false)
   hold.resolve()
   await executor.stop()
@@ -95,7 +98,7 @@ test('a partition is given up without waiting for a key that is locked elsewhere
   const { executor, cuts } = scene({ begin })
   executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
   await begun.promise
-  await executor.leave([1])
+  await within('the partition is given up', executor.leave([1]))
   expect(cuts).toEqual(['cut'])
   await executor.stop()
 })
