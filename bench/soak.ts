@@ -13,8 +13,18 @@ import { benchServer } from './server.ts'
 import { credit, type Way } from './soak/credits.ts'
 import { holdSnapshot } from './soak/held-snapshot.ts'
 import { machineCpu, shareOfOthers } from './soak/machine-cpu.ts'
+import { between, reference } from './soak/reference.ts'
 import { tableSizes } from './soak/table-sizes.ts'
 import { faultsOf, type SoakWindow } from './soak/verdict.ts'
+
+const HELP = `npm run soak -- [--commands N] [--window N] [--keys N] [--hold-seconds N] [--url POSTGRES]
+
+  --commands      in all, half of them direct and half through the log (default 5000000)
+  --window        commands between two looks at cost and sizes (default 100000)
+  --keys          accounts that they credit (default 10000)
+  --hold-seconds  how long a reader holds a snapshot in the middle; 0: none does (default 60)
+  --url           a PostgreSQL server to run on (default: DATABASE_URL, or an embedded one)
+`
 
 const { values } = parseArgs({
   options: {
@@ -23,8 +33,13 @@ const { values } = parseArgs({
     keys: { type: 'string', default: '10000' },
     'hold-seconds': { type: 'string', default: '60' },
     url: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 })
+if (values.help) {
+  process.stdout.write(HELP)
+  process.exit()
+}
 const [commands, size, keys, holdSeconds] = [values.commands, values.window, values.keys, values['hold-seconds']].map(Number) as [
   number,
   number,
@@ -34,6 +49,7 @@ const [commands, size, keys, holdSeconds] = [values.commands, values.window, val
 
 /** Neither the code nor the caches are warm at first; that is no rot. */
 const WARM_UP = 200_000
+const REFERENCE_WARM_UP = 5
 
 await using server = await benchServer(values.url ?? process.env['DATABASE_URL'])
 const { machine, versions } = await machineOf(server.url)
@@ -42,6 +58,8 @@ const windows = await withDatabase(server.url, async (url, client) => {
   const measured: SoakWindow[] = []
   try {
     for (const way of ['direct', 'log'] as const) await credit(backend, client, way, WARM_UP / 2, keys)
+    let beside = await reference(client)
+    for (let warm = 0; warm < REFERENCE_WARM_UP; warm += 1) beside = await reference(client)
     let holding: Awaited<ReturnType<typeof holdSnapshot>> | undefined
     let releaseAt = Infinity
     for (let done = 0; done < commands; done += size) {
@@ -60,8 +78,10 @@ const windows = await withDatabase(server.url, async (url, client) => {
       )
       const perSecond = size / ((performance.now() - started) / 1000)
       const othersShare = shareOfOthers(before, machineCpu(), (nodeCpuUs + postgresCpuUs) * size)
-      const window = { way, done: done + size, perSecond, nodeCpuUs, postgresCpuUs, othersShare, snapshotHeld: holding !== undefined }
-      measured.push({ ...window, tables: await tableSizes(client) })
+      const after = await reference(client)
+      const cost = { perSecond, nodeCpuUs, postgresCpuUs, reference: between(beside, after), othersShare }
+      beside = after
+      measured.push({ way, done: done + size, ...cost, snapshotHeld: holding !== undefined, tables: await tableSizes(client) })
       print(measured.at(-1) as SoakWindow)
       if (performance.now() < releaseAt) continue
       await holding?.release()
@@ -88,10 +108,20 @@ await writeFile(
 process.stdout.write(`\nkept in ${path}\n${faults.length === 0 ? 'nothing rots' : faults.join('\n')}\n`)
 if (faults.length > 0) process.exitCode = 1
 
-function print({ way, done, perSecond, nodeCpuUs, postgresCpuUs, snapshotHeld, tables }: SoakWindow): void {
+function print({
+  way,
+  done,
+  perSecond,
+  nodeCpuUs,
+  postgresCpuUs,
+  reference: { nodeUs, postgresUs = 0 },
+  snapshotHeld,
+  tables,
+}: SoakWindow): void {
   const mib = (name: string): string => ((tables[name]?.total ?? 0) / 2 ** 20).toFixed(0).padStart(5)
   process.stdout.write(
     `${String(done).padStart(8)} ${way.padEnd(6)} ${perSecond.toFixed(0).padStart(7)}/s  ${nodeCpuUs.toFixed(1)} + ${postgresCpuUs.toFixed(1)} µs` +
+      `  reference ${(nodeUs / 1000).toFixed(0)} + ${(postgresUs / 1000).toFixed(0)} ms` +
       `  MiB: log${mib('_command')} entity${mib('_entity')} outcome${mib('_outcome')} event${mib('_event')}${snapshotHeld ? '  snapshot held' : ''}\n`,
   )
 }

@@ -14,6 +14,7 @@ function soak(late: Partial<SoakWindow> = {}, held: Partial<SoakWindow> = {}): S
       perSecond: 20_000,
       nodeCpuUs: 25,
       postgresCpuUs: snapshotHeld ? 80 : 25,
+      reference: { nodeUs: 30_000, postgresUs: 40_000 },
       othersShare: 0.1,
       snapshotHeld,
       tables: { _command: size(58), _entity: size(at < 10 ? 3.4 : 21) },
@@ -28,9 +29,31 @@ test('a soak that ends as it began has no fault', () => {
 
 test('a command that costs more at last is a fault, however fast it is', () => {
   expect(faultsOf(soak({ postgresCpuUs: 32 }))).toEqual([
-    'direct: a command cost 50.0 µs of processor time at first and 57.0 µs at last',
-    'log: a command cost 50.0 µs of processor time at first and 57.0 µs at last',
+    'direct: a command cost 50.0 µs of processor time at first and 57.0 µs at last, on processors of one speed',
+    'log: a command cost 50.0 µs of processor time at first and 57.0 µs at last, on processors of one speed',
   ])
+})
+
+test('a command that costs more, and takes longer, on processors that are slower by as much is no fault', () => {
+  const slow = { nodeCpuUs: 37.5, postgresCpuUs: 30, perSecond: 15_000, reference: { nodeUs: 45_000, postgresUs: 48_000 } }
+  expect(faultsOf(soak(slow))).toEqual([])
+})
+
+test('faster processors do not hide that a command costs more', () => {
+  const fast = { nodeCpuUs: 25, postgresCpuUs: 25, reference: { nodeUs: 25_000, postgresUs: 32_000 } }
+  expect(faultsOf(soak(fast))).toEqual([
+    expect.stringMatching(/^direct: .* at last, on processors of one speed$/),
+    expect.stringContaining('direct: 20000/s at first and'),
+    expect.stringMatching(/^log: .* at last, on processors of one speed$/),
+    expect.stringContaining('log: 20000/s at first and'),
+  ])
+})
+
+test('where the server is on another machine only Node is judged', () => {
+  const reference = { nodeUs: 30_000 }
+  const elsewhere = soak().map((window) => ({ ...window, postgresCpuUs: 0, reference }))
+  expect(faultsOf(elsewhere)).toEqual([])
+  expect(faultsOf(elsewhere.map((window, at) => (at < 12 ? window : { ...window, nodeCpuUs: 30 })))).toHaveLength(2)
 })
 
 test('a rate that fell is a fault, unless others used more of the machine', () => {
@@ -53,7 +76,7 @@ test('tables that grow beyond their saw-tooth are faults; entities may keep what
   const held = (mib: number): SoakWindow[] => soak({ tables: { _entity: size(mib) } })
   expect(faultsOf(soak({ tables: { _command: size(120) } }))).toEqual(['_command grew to 120 MiB; 96 is its bound'])
   expect(faultsOf(held(30))).toEqual([])
-  expect(faultsOf(held(40))).toEqual(['_entity grew to 40 MiB; 32 is its bound'])
+  expect(faultsOf(held(40))).toEqual(['_entity grew to 40 MiB; 36 is its bound'])
   const never = soak().map((window): SoakWindow => ({ ...window, postgresCpuUs: 25, snapshotHeld: false }))
-  expect(faultsOf(never)).toEqual(['_entity grew to 21 MiB; 8 is its bound'])
+  expect(faultsOf(never)).toEqual(['_entity grew to 21 MiB; 12 is its bound'])
 })
