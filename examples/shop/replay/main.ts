@@ -13,6 +13,10 @@ if ('fault' in options) {
   process.stderr.write(`${options.fault}\n\n${USAGE}`)
   process.exit(2)
 }
+if (options.help) {
+  process.stdout.write(USAGE)
+  process.exit()
+}
 try {
   process.exitCode = (await replay(options)) ? 0 : 1
 } catch (error) {

@@ -10,6 +10,8 @@ export interface ReplayOptions {
   readonly sample: number
   readonly limit: number | undefined
   readonly patience: number
+  /** Only the usage is wanted. */
+  readonly help: boolean
 }
 
 export const USAGE = `usage: npm run replay -- [options]
@@ -41,6 +43,7 @@ export function parseOptions(args: readonly string[]): ReplayOptions | { readonl
         limit: { type: 'string' },
         sample: { type: 'string' },
         seed: { type: 'string' },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     })
     const urls = (values.url ?? ['http://127.0.0.1:3000']).map((url) => url.replace(/\/+$/, ''))
@@ -55,6 +58,7 @@ export function parseOptions(args: readonly string[]): ReplayOptions | { readonl
       limit: positive('limit', values.limit),
       sample: positive('sample', values.sample) ?? 500,
       seed: positive('seed', values.seed) ?? 1,
+      help: values.help,
     }
   } catch (error) {
     return { fault: error instanceof Error ? error.message : String(error) }
