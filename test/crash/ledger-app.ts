@@ -17,6 +17,7 @@ import {
   stateful,
   statefulSql,
 } from 'twofold'
+import { WATCH_CONSUMPTION } from './stored-together.ts'
 
 const change = z.object({ key: z.string(), version: z.int(), by: z.int() })
 const input = z.object({ op: z.string(), key: z.string() })
@@ -177,6 +178,8 @@ flushCompileCache()
 await run(defineApp('ledger', [ledgerStateful, booksStateful, sums, lines]), {
   port: 0,
   partitionCount: 16,
-  prepare: async (tx) =>
-    void (await tx.query('create table if not exists book (key text primary key, cents int not null, version int not null)')),
+  prepare: async (tx) => {
+    await tx.query('create table if not exists book (key text primary key, cents int not null, version int not null)')
+    await tx.query(WATCH_CONSUMPTION)
+  },
 })

@@ -61,8 +61,9 @@ export class Load {
   readonly told: Told[] = []
   /** Sent, and never answered. */
   readonly unknown: string[] = []
-  /** How many operations are under way. */
-  inFlight = 0
+  /** When each request was sent, and when it was answered or lost; milliseconds since 1970. */
+  readonly #requests: { readonly from: number; to: number }[] = []
+  readonly #firstAddress = Promise.withResolvers<void>()
   readonly #addresses: string[] = []
   readonly #running: Promise<unknown>
   #stopped = false
@@ -76,7 +77,13 @@ export class Load {
   add(address: string, { child }: Program): void {
     if (child.exitCode !== null || child.signalCode !== null) return
     this.#addresses.unshift(address)
+    this.#firstAddress.resolve()
     child.once('exit', () => this.#addresses.splice(this.#addresses.indexOf(address), 1))
+  }
+
+  /** How many requests had been sent to an instance and were not answered at that time, in milliseconds since 1970. */
+  inFlightAt(time: number): number {
+    return this.#requests.filter(({ from, to }) => from <= time && to >= time).length
   }
 
   /** Waits until so many more operations are answered. Rejects where a client did not get on. */
@@ -99,10 +106,10 @@ export class Load {
   async #client(client: number, random: () => number): Promise<void> {
     const seen = new Map<string, string>()
     const pick = (keys: readonly string[]): string => keys[Math.floor(random() * keys.length)] ?? ''
+    await this.#firstAddress.promise
     for (let count = 0; !this.#stopped; count += 1) {
       const op = `${client}-${count}`
       const kind = random()
-      this.inFlight += 1
       if (kind < 0.1) await this.#run(client, op, { f: 'book', key: pick(BOOKS), keyed: random() < 0.7 })
       else if (kind < 0.2) await this.#shift(client, op, pick(BOOKS), pick(BOOKS))
       else if (kind < 0.4) await this.#run(client, op, { f: 'credit', key: pick(ACCOUNTS), keyed: random() < 0.5 })
@@ -110,7 +117,6 @@ export class Load {
       else if (kind < 0.7) await this.#transfer(client, op, pick(WALLETS), pick(WALLETS), 1 + Math.floor(random() * 60))
       else if (kind < 0.9) await this.#put(client, op, pick(REGISTERS), seen)
       else await this.#run(client, op, { f: kind < 0.97 ? 'stumble' : 'fall', key: pick(ACCOUNTS), keyed: true })
-      this.inFlight -= 1
     }
   }
 
@@ -185,10 +191,17 @@ export class Load {
   }
 
   async #send({ path, headers, body }: Request, at: number): Promise<Received> {
-    const address = this.#addresses[at % this.#addresses.length] ?? ''
+    const address = this.#addresses[at % this.#addresses.length]
+    if (address === undefined) throw new Error('no instance runs')
     const sent = body === '' ? {} : { method: 'POST', body }
-    const response = await fetch(address + path, { ...sent, headers, signal: AbortSignal.timeout(ANSWER_MS) })
-    return { status: response.status, body: await response.text(), headers: response.headers }
+    const request = { from: Date.now(), to: Infinity }
+    this.#requests.push(request)
+    try {
+      const response = await fetch(address + path, { ...sent, headers, signal: AbortSignal.timeout(ANSWER_MS) })
+      return { status: response.status, body: await response.text(), headers: response.headers }
+    } finally {
+      request.to = Date.now()
+    }
   }
 }
 

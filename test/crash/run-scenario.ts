@@ -7,6 +7,7 @@ import pg from 'pg'
 import type { CrashPoint } from '../../src/runtime/crash-points.ts'
 import { addressOf, startProgram, type Program } from '../e2e/program.ts'
 import { Load, randomOf } from './load.ts'
+import { othersOwn } from './others-own.ts'
 import { scenarios, type Scenario } from './scenarios.ts'
 import { drained, violations } from './verify.ts'
 
@@ -20,7 +21,7 @@ export interface Fault {
 /** What a run tells of itself. */
 export interface Report {
   readonly violations: readonly string[]
-  /** Operations under way when the fault came. */
+  /** Requests that were sent and not answered when the fault came. */
   readonly inFlight: number
   /** Operations that were answered, in all and after the fault. */
   readonly answered: number
@@ -44,6 +45,8 @@ const anywhere: Scenario = { armed: 'first', passes: 0, spread: 1 }
 export async function runScenario(fault: Fault, databaseUrl: string): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'twofold-crash-'))
   const database = new pg.Pool({ connectionString: databaseUrl, max: 2 })
+  // A connection may still be closing when its database is dropped. Whatever a query fails with is told by that query.
+  database.on('error', () => undefined)
   const run = new ScenarioRun(fault, databaseUrl, join(folder, 'lines'), database)
   try {
     return await run.finish()
@@ -77,7 +80,7 @@ class ScenarioRun {
     const { armed, meanwhile, old } = this.#scenario
     const load = new Load(this.#fault.seed)
     let fresh: Program | undefined
-    if (armed === 'fresh') await this.#disturbed((fresh = this.#start(true)))
+    let struckAt = armed === 'fresh' ? await this.#disturbed((fresh = this.#start(true))) : undefined
     const first = await this.#join(load, () => this.#start(armed === 'first'))
     if (old) await this.#makeOld()
     // One that is armed may die before it has answered anybody.
@@ -90,16 +93,21 @@ class ScenarioRun {
       await joined
       first.child.kill(meanwhile === 'kill the first' ? 'SIGKILL' : 'SIGTERM')
     }
-    if (armed !== 'fresh') await this.#disturbed(target)
-    const { inFlight } = load
+    struckAt ??= await this.#disturbed(target)
+    const lost = this.#fault.action === 'stop' ? othersOwn(this.#database, REACHED_MS) : undefined
+    lost?.catch(() => undefined)
     const before = load.told.length
     if (target !== second) await joined
-    await this.#goOn(load, target)
+    await this.#goOn(load, target, lost)
     await load.stop()
-    await drained(this.#database, this.#file)
+    // What never ends may be explained by what else is wrong.
+    const stuck = await drained(this.#database, this.#file).then(
+      () => [],
+      (error: Error) => [error.message],
+    )
     return {
-      violations: await violations(this.#database, this.#file, load),
-      inFlight,
+      violations: [...stuck, ...(await violations(this.#database, this.#file, load))],
+      inFlight: load.inFlightAt(struckAt),
       answered: load.told.length,
       answeredAfter: load.told.length - before,
       output: target.output(),
@@ -119,27 +127,33 @@ class ScenarioRun {
     }
   }
 
-  /** Others take over what the disturbed one has held; one that was only stopped comes back then. */
-  async #goOn(load: Load, target: Program): Promise<void> {
+  /** Others take over what the disturbed one has held; one that was only stopped comes back once they have, and must notice. */
+  async #goOn(load: Load, target: Program, lost: Promise<void> | undefined): Promise<void> {
     if (!this.#programs.some(isRunning)) await this.#join(load, () => this.#start(false))
     await load.goesOn(ANSWERS_AFTER, REACHED_MS)
-    if (this.#fault.action !== 'stop') return
+    if (lost === undefined) return
+    await lost
     target.child.kill('SIGCONT')
+    await target.printed(/the lease had ended before it was renewed/, REACHED_MS)
     await load.goesOn(ANSWERS_AFTER, REACHED_MS)
   }
 
-  async #disturbed(program: Program): Promise<void> {
+  /** When the fault came, in milliseconds since 1970. */
+  async #disturbed(program: Program): Promise<number> {
     const { point, action } = this.#fault
     if (point === 'anywhere') {
       await new Promise((resolve) => setTimeout(resolve, this.#random() * ANYWHERE_MS))
+      const struckAt = Date.now()
       program.child.kill('SIGKILL')
+      await program.ended(REACHED_MS)
+      return struckAt
     }
     if (action === 'kill') {
       const end = await program.ended(REACHED_MS)
       if (end !== 'SIGKILL') throw new Error(`the process ended with ${end} instead of being killed at ${point}:\n${program.output()}`)
-      return
     }
-    await program.printed(/a crash point is reached/, REACHED_MS)
+    const [, time] = await program.printed(/"time":(\d+),.*a crash point is reached/, REACHED_MS)
+    return Number(time)
   }
 
   #start(armed: boolean): Program {
