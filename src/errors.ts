@@ -53,6 +53,8 @@ export const errorAdvice = {
   SCHEMA_CHANGED: 'operator',
   APP_MISMATCH: 'operator',
   PROJECTION_CHANGED: 'operator',
+  BROKER_UNREACHABLE: 'operator',
+  INVALID_TOPOLOGY: 'operator',
   DATA_FOLDER_IN_USE: 'operator',
   DATA_FOLDER_UNUSABLE: 'operator',
   EMBEDDED_POSTGRES_FAILED: 'operator',

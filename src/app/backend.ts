@@ -242,12 +242,14 @@ function membersOf(members: MembersOptions): Members {
 }
 
 function carrierContext(
-  { name }: App,
+  app: App,
   { leaseMs, backlog }: ResolvedOptions,
   { instanceId, slots, log }: Pick<MembersOptions, 'instanceId' | 'slots' | 'log'>,
 ): CarrierContext {
   const warn = (fields: object, message: string): void => log.warn(fields, message)
-  return { app: name, partitionCount: slots.partitionCount, instanceId, leaseMs, waitingMax: backlog.waitingCommandsMax, warn }
+  const waitingMax = backlog.waitingCommandsMax
+  const carriedMsMax = Math.max(...app.contracts.map(({ name }) => carriedMsMaxOf(app)(name)), HOUR_MS)
+  return { app: app.name, partitionCount: slots.partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, warn }
 }
 
 function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {

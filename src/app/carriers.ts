@@ -27,7 +27,12 @@ export interface BrokerAddresses {
 }
 
 /** Loaded when it is chosen: whoever does not use a broker need not have its package. */
-const loaders: { readonly [Name in Exclude<CarrierName, 'postgres'>]?: (addresses: BrokerAddresses) => Promise<Carrier> } = {}
+const loaders: { readonly [Name in Exclude<CarrierName, 'postgres'>]?: (addresses: BrokerAddresses) => Promise<Carrier> } = {
+  async kafka({ kafkaBrokers }) {
+    const { kafkaCarrier } = await import('../adapters/kafka/carrier.ts')
+    return kafkaCarrier({ brokers: kafkaBrokers })
+  },
+}
 
 /** The npm package that each of them needs. */
 const packages = { rabbitmq: 'amqplib', kafka: '@platformatic/kafka' } as const
@@ -53,7 +58,7 @@ export interface Carried {
   readonly open: OpenCarrier
 }
 
-/** Connects to it. @throws TwofoldError UNAVAILABLE, INVALID_TOPOLOGY, INVALID_OPTIONS */
+/** Connects to it. @throws TwofoldError BROKER_UNREACHABLE, INVALID_TOPOLOGY, INVALID_OPTIONS */
 export async function openCarried(
   chosen: CarrierName | Carrier,
   addresses: BrokerAddresses,

@@ -10,6 +10,11 @@ export interface CarrierFeatures {
   readonly replies: boolean
   /** How large one message may be, in bytes. */
   readonly messageBytesMax: number
+  /**
+   * Whether the broker itself keeps a second consumer of a partition waiting. Where not, both get its messages until the first releases it, and
+   * the lease alone says whose effects count.
+   */
+  readonly exclusive: boolean
 }
 
 /** One command on its way; see `carriedMessage`. */
@@ -44,6 +49,8 @@ export interface CarrierContext {
   readonly leaseMs: number
   /** So many messages may wait at the broker, all partitions together; beyond it `publish` refuses. */
   readonly waitingMax: number
+  /** So long a command may be under way, in milliseconds; older ones are not run any more, and no message needs to be kept longer. */
+  readonly carriedMsMax: number
   /** Tells an operator what goes on: structured first, then a sentence. */
   readonly warn: (fields: object, message: string) => void
 }
@@ -65,8 +72,8 @@ export interface OpenCarrier {
    */
   request?(message: CarriedMessage, signal?: AbortSignal, onConfirmed?: () => void): Promise<string>
   /**
-   * Delivers a partition's messages in order, at most `inHandMax` that are not done at a time. One consumer in the whole cluster gets them: a second
-   * one waits until the first releases, or is gone. Goes on by itself after the broker was away, with everything that is not done, in order;
+   * Delivers a partition's messages in order, at most `inHandMax` that are not done at a time. Where `features.exclusive`, one consumer in the whole
+   * cluster gets them: a second one waits until the first releases, or is gone. Goes on by itself after the broker was away, with everything that is not done, in order;
    * while it is away this resolves at once, and messages come when it is back.
    */
   consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void>

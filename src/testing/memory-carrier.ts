@@ -174,7 +174,7 @@ export function memoryCarrier(): MemoryCarrier {
   const connections = new Set<MemoryConnection>()
   return {
     name: 'memory',
-    features: { durable: false, replies: true, messageBytesMax: 16 * 1024 * 1024 },
+    features: { durable: false, replies: true, messageBytesMax: 16 * 1024 * 1024, exclusive: true },
     open(context) {
       const connection = new MemoryConnection(broker, context)
       connections.add(connection)

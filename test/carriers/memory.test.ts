@@ -114,7 +114,15 @@ test('SQL commands take the same way and keep their order', async () => {
 
 test('what is no command becomes a dead letter, and its partition goes on', async () => {
   const app = await started()
-  const open = await carrier.open({ app: 'bank', partitionCount: 8, instanceId: '', leaseMs: 1000, waitingMax: 100, warn: () => undefined })
+  const open = await carrier.open({
+    app: 'bank',
+    partitionCount: 8,
+    instanceId: '',
+    leaseMs: 1000,
+    waitingMax: 100,
+    carriedMsMax: 3_600_000,
+    warn: () => undefined,
+  })
   for (let partition = 0; partition < 8; partition += 1) {
     await open.publish({ id: '', partition, key: '', body: 'no command' })
     const time = Date.now().toString(16).padStart(12, '0')

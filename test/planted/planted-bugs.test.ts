@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { bugs as others, type PlantedBug } from './bugs.ts'
 import { carrierBugs } from './carrier-bugs.ts'
 import { directBugs } from './direct-bugs.ts'
+import { hasKafkaNode } from '../brokers/kafka/for-tests.ts'
+import { kafkaBugs } from './kafka-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import { ruleBugs } from './rule-bugs.ts'
@@ -19,7 +21,17 @@ const PLANTERS = 3
 
 const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.ts']
 
-const bugs = [...others, ...carrierBugs, ...directBugs, ...ownershipBugs, ...requestBugs, ...ruleBugs, ...sqlBugs]
+const bugs = [
+  ...others,
+  ...carrierBugs,
+  ...directBugs,
+  ...ownershipBugs,
+  ...requestBugs,
+  ...ruleBugs,
+  ...sqlBugs,
+  // Without a broker nobody would see them.
+  ...(hasKafkaNode ? kafkaBugs : []),
+]
 
 interface Planter {
   readonly folder: string

@@ -1,8 +1,9 @@
 // One embedded PostgreSQL for the whole test run, as durable as in production; every test file makes databases of its own in it.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { TestProject } from 'vitest/node'
+import { kafkaSentence } from '../brokers/kafka/for-tests.ts'
 import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded/embedded-postgres.ts'
 
 declare module 'vitest' {
@@ -12,8 +13,11 @@ declare module 'vitest' {
 }
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // A run inside a run (test/planted) shares the server of the outer one.
+  // Inherited by a run inside this one, whose copy of the sources has none.
+  process.env['TWOFOLD_BROKERS'] ??= resolve('.twofold/brokers')
   const running = process.env['TWOFOLD_TEST_POSTGRES']
+  if (running === undefined) process.stdout.write(`brokers: ${kafkaSentence()}\n`)
+  // A run inside a run (test/planted) shares the server of the outer one.
   if (running !== undefined) {
     project.provide('postgresUrl', running)
     return () => Promise.resolve()

@@ -9,6 +9,8 @@ export interface Proxy {
   cut(): Promise<void>
   /** Keeps every connection open and lets nothing through any more, as a network does that drops packets. */
   freeze(): void
+  /** Lets requests through and no answers, on connections that are open. */
+  mute(): void
   /** Takes connections again, at the same port. */
   restore(): Promise<void>
   close(): Promise<void>
@@ -17,6 +19,7 @@ export interface Proxy {
 export async function proxyTo(target: string): Promise<Proxy> {
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
+  const servers = new Set<Socket>()
   const serve = (): ReturnType<typeof createServer> =>
     createServer((near) => {
       const far = connect(Number(port), hostname)
@@ -29,6 +32,8 @@ export async function proxyTo(target: string): Promise<Proxy> {
           far.destroy()
         })
       }
+      servers.add(far)
+      far.on('close', () => servers.delete(far))
       near.pipe(far).pipe(near)
     })
   let server = serve().listen(0, '127.0.0.1')
@@ -47,6 +52,10 @@ export async function proxyTo(target: string): Promise<Proxy> {
     cut,
     freeze() {
       for (const socket of sockets) socket.unpipe().pause()
+    },
+    mute() {
+      // Read on, or the server would see that nobody listens.
+      for (const socket of servers) socket.unpipe().resume()
     },
     async restore() {
       server = serve().listen(address.port, '127.0.0.1')

@@ -30,16 +30,18 @@ export const layers: Readonly<Record<string, Layer>> = {
   documents: { imports: [...foundation, 'runtime', ...sides, adapters] },
   // The composition root: here, and only here, adapters meet the sides.
   app: { imports: [...foundation, 'runtime', ...sides, adapters, 'testing', 'documents'] },
-  // src/index.ts, the public entry point; twofold/testing and twofold/kysely are the others.
+  // src/index.ts, the public entry point; twofold/testing, twofold/kysely and twofold/kafka are the others.
   index: { imports: [...foundation, 'runtime', ...sides, adapters, 'documents', 'app'] },
   // `twofold/kysely`, an entry point of its own: who does not import it need not have Kysely.
   kysely: { imports: ['ports'], packages: ['kysely'], node: false },
+  // `twofold/kafka`, likewise: settings of the Kafka carrier that the environment has no words for.
+  kafka: { imports: ['adapters/*'], packages: [], node: false },
   cli: { imports: [...foundation, 'runtime', ...sides, adapters, 'testing', 'documents', 'app', 'index', 'console'] },
   console: { imports: [...foundation, 'runtime', ...sides, adapters, 'testing', 'documents', 'app', 'index', 'cli'] },
 }
 
 /** What examples and end-to-end tests may import of Twofold: what its users may. */
-export const entryPoints = ['twofold', 'twofold/testing', 'twofold/kysely']
+export const entryPoints = ['twofold', 'twofold/testing', 'twofold/kysely', 'twofold/kafka']
 
 /** One sentence for each import that the table does not allow. */
 export function layerViolations(files: readonly SourceFile[]): string[] {

@@ -6,7 +6,7 @@ import { existsSync, openSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -43,11 +43,21 @@ export interface KafkaNode {
   stop(): Promise<void>
 }
 
+/** Whether its jars are there already: then it can be started without a network. */
+export function isKafkaFetched(version: string = KAFKA_VERSION): boolean {
+  return existsSync(jarsOf(version))
+}
+
+/** `TWOFOLD_BROKERS`: where brokers for tests lie; a copy of the sources (test/planted) uses those of the repository. */
+function jarsOf(version: string): string {
+  return join(process.env['TWOFOLD_BROKERS'] ?? join(here, '../../../.twofold/brokers'), `kafka-${version}`)
+}
+
 /** Fetches the jars where they are not there yet. Resolves with their folder. */
 export async function fetchKafka(version: string = KAFKA_VERSION): Promise<string> {
-  const folder = join(here, '../../../.twofold/brokers')
-  const jars = join(folder, `kafka-${version}`)
+  const jars = jarsOf(version)
   if (existsSync(jars)) return jars
+  const folder = dirname(jars)
   await mkdir(folder, { recursive: true })
   // Renamed when it is whole: a fetch that was cut off leaves nothing that looks like one, and two at a time do not mix.
   const part = await mkdtemp(join(folder, 'part-'))
@@ -158,7 +168,13 @@ interface Java {
 function javaWith(jars: string, folder: string, heapMiB: number): Java {
   const log = join(folder, 'broker.log')
   const start = (main: string, args: readonly string[]): ChildProcess => {
-    const flags = [`-Xmx${heapMiB}m`, '-XX:+UseSerialGC', '-Xshare:auto', '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
+    const flags = [
+      `-Xmx${heapMiB}m`,
+      '-XX:+UseSerialGC',
+      '-XX:TieredStopAtLevel=1',
+      '-Xshare:auto',
+      '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+    ]
     const output = openSync(log, 'a')
     return spawn('java', [...flags, '-cp', `${jars}/*`, main, ...args], { stdio: ['ignore', output, output], cwd: folder })
   }

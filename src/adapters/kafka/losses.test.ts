@@ -1,0 +1,149 @@
+// What happens when connections or the broker are lost: against a node of this file's own, behind a proxy, which alone is ever taken away.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { contextOf, numbers, publish, publishAll, quiet, Sink, until } from '../../../test/brokers/kafka/fixture.ts'
+import { hasKafkaNode } from '../../../test/brokers/kafka/for-tests.ts'
+import { freePort, startKafka, type KafkaNode } from '../../../test/brokers/kafka/node.ts'
+import { proxyTo, type Proxy } from '../../../test/support/proxy.ts'
+import type { CarrierContext, OpenCarrier } from '../../ports/carrier.ts'
+import { clusterOf, kafkaCarrier } from './carrier.ts'
+import type { Cluster } from './cluster.ts'
+import { committedOffsets } from './offsets.ts'
+
+let node: KafkaNode
+let proxy: Proxy
+let brokers: string[]
+const opened = new Set<{ close(): Promise<void> }>()
+
+async function open(context: CarrierContext = contextOf(), limits = {}): Promise<OpenCarrier> {
+  const carrier = await kafkaCarrier({ brokers, requestMsMax: 1_000, publishMsMax: 4_000, ...limits }).open(context)
+  opened.add(carrier)
+  return carrier
+}
+
+/** The topic, seen from outside of the carrier. */
+async function look(context: CarrierContext): Promise<Cluster> {
+  const cluster = clusterOf({ brokers }, context)
+  opened.add(cluster)
+  await cluster.refresh()
+  return cluster
+}
+
+describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
+  beforeAll(async () => {
+    const port = await freePort()
+    proxy = await proxyTo(`tcp://127.0.0.1:${port}`)
+    node = await startKafka({ port, advertisedPort: Number(new URL(proxy.url).port) })
+    brokers = [node.brokers]
+  }, 180_000)
+
+  afterAll(async () => {
+    await node?.stop()
+    await proxy?.close()
+  }, 30_000)
+
+  afterEach(async () => {
+    await Promise.all([...opened].map((each) => each.close()))
+    opened.clear()
+  })
+
+  test('publishing goes on through lost connections: in order, each once', async () => {
+    const carrier = await open(contextOf(), { publishMsMax: 20_000 })
+    const sent: Promise<void>[] = []
+    for (const round of numbers(0, 6)) {
+      for (const each of numbers(round * 100, round * 100 + 100)) sent.push(publish(carrier, String(each)))
+      // Somewhere in the middle of what is under way.
+      await new Promise((resolve) => setTimeout(resolve, round * 2))
+      await proxy.cut()
+      await proxy.restore()
+    }
+    await Promise.all(sent)
+    const sink = new Sink(true)
+    await carrier.consume(0, sink.deliver, 1_000)
+    await sink.has(600)
+    await quiet()
+    expect(sink.bodies).toEqual(numbers(0, 600).map(String))
+  })
+
+  test('what is confirmed outlives a broker that is killed, and what comes later lies behind it', async () => {
+    const carrier = await open(contextOf(), { publishMsMax: 30_000 })
+    const sink = new Sink(true)
+    await publishAll(carrier, 0, 500)
+    const during = publishAll(carrier, 500, 600)
+    await node.kill()
+    await node.start()
+    await during
+    await publishAll(carrier, 600, 700)
+    await carrier.consume(0, sink.deliver, 1_000)
+    await sink.has(700)
+    expect(sink.bodies).toEqual(numbers(0, 700).map(String))
+  }, 90_000)
+
+  test('a message in doubt makes nobody lose the next one', async () => {
+    const carrier = await open(contextOf(), { publishMsMax: 500 })
+    await publish(carrier, 'before')
+    proxy.mute()
+    await expect(publish(carrier, 'in doubt')).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringMatching(/not known/) })
+    await until(() => !carrier.isAway)
+    // With the number of the one in doubt the broker would take it for a repetition: confirmed, and never stored.
+    await publish(carrier, 'after')
+    const sink = new Sink(true)
+    await carrier.consume(0, sink.deliver, 10)
+    await until(() => sink.bodies.includes('after'))
+    expect(sink.bodies).toEqual(['before', 'in doubt', 'after'])
+  })
+
+  test('publishing is refused at once while the broker is away, and goes on by itself', async () => {
+    const carrier = await open(contextOf(), { publishMsMax: 60_000 })
+    await proxy.cut()
+    const waits = publish(carrier, 'waits')
+    waits.catch(() => undefined)
+    try {
+      await until(() => carrier.isAway)
+      const began = performance.now()
+      await expect(publish(carrier, 'late')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      expect(performance.now() - began).toBeLessThan(1_000)
+    } finally {
+      await proxy.restore()
+    }
+    await until(() => !carrier.isAway)
+    await waits
+    await publish(carrier, 'again')
+  })
+
+  test('consuming goes on through lost connections, and what is in hand stays so', async () => {
+    const context = contextOf()
+    const carrier = await open(context)
+    const sink = new Sink()
+    await publishAll(carrier, 0, 5)
+    await carrier.consume(0, sink.deliver, 10)
+    await sink.has(5)
+    await proxy.cut()
+    for (const delivery of sink.deliveries) delivery.done()
+    await proxy.restore()
+    await until(() =>
+      publishAll(carrier, 5, 10).then(
+        () => true,
+        () => false,
+      ),
+    )
+    await sink.has(10)
+    expect(sink.bodies).toEqual(numbers(0, 10).map(String))
+    const cluster = await look(context)
+    await until(async () => (await committedOffsets(cluster, [0])).get(0) === 5)
+  })
+
+  test('consuming waits for a broker that is away', async () => {
+    const context = contextOf()
+    const carrier = await open(context)
+    await publish(carrier, 'one')
+    await proxy.cut()
+    const sink = new Sink(true)
+    try {
+      await carrier.consume(0, sink.deliver, 10)
+      await quiet()
+    } finally {
+      await proxy.restore()
+    }
+    await sink.has(1)
+  })
+})

@@ -1,0 +1,59 @@
+// Bugs in carrying commands through Kafka. See ./bugs.ts.
+import type { PlantedBug } from './bugs.ts'
+
+const publisher = 'adapters/kafka/publisher.ts'
+const consumer = 'adapters/kafka/consumer.ts'
+const kafka = 'src/adapters/kafka/kafka.test.ts'
+const losses = 'src/adapters/kafka/losses.test.ts'
+
+export const kafkaBugs: readonly PlantedBug[] = [
+  {
+    name: 'after a batch in doubt its numbers are given again',
+    file: publisher,
+    find: `        this.#beginAnew(line)
+        this.#settle(line, line.batch, inDoubt('Kafka did not confirm it in time'))`,
+    replace: `        this.#settle(line, line.batch, inDoubt('Kafka did not confirm it in time'))`,
+    test: losses,
+    claim: 'a message in doubt makes nobody lose the next one',
+  },
+  {
+    name: 'a batch that was not answered is passed over by what came later',
+    file: publisher,
+    find: 'line.batch ??= this.#formed(line)',
+    replace: 'line.batch = this.#formed(line) ?? line.batch',
+    test: losses,
+    claim: 'publishing goes on through lost connections',
+  },
+  {
+    name: 'a partition without a committed offset is read from its end',
+    file: consumer,
+    find: "edgeOf(this.#cluster, fresh, 'first')",
+    replace: "edgeOf(this.#cluster, fresh, 'end')",
+    test: kafka,
+    claim: 'keeps the order of the calls, whoever waits for what',
+  },
+  {
+    name: 'an offset is committed although something before it is not done',
+    file: consumer,
+    find: 'while (line.inHand[count]?.isDone === true) count += 1',
+    replace: 'while (count <= line.inHand.indexOf(inHand)) count += 1',
+    test: kafka,
+    claim: 'what is not done goes to the next consumer, in order',
+  },
+  {
+    name: 'what is done after its partition was released counts',
+    file: consumer,
+    find: "    if (inHand.isDone || line.state !== 'fetched') return\n",
+    replace: "    line.state = 'fetched'\n",
+    test: kafka,
+    claim: 'is taken up again in the same process where it was given back',
+  },
+  {
+    name: 'what is in hand is bounded by what is done, committed or not',
+    file: consumer,
+    find: 'offset >= line.committed + line.inHandMax',
+    replace: 'offset >= line.doneTo + line.inHandMax',
+    test: kafka,
+    claim: 'what is done and not committed yet counts as in hand',
+  },
+]
