@@ -118,6 +118,21 @@ export interface EffectBatch {
   readonly unread?: readonly number[] | undefined
 }
 
+/** Does nothing: what a batch is made of that does little. */
+export const emptyBatch: EffectBatch = {
+  fences: [],
+  writes: [],
+  reads: [],
+  outcomes: [],
+  claims: [],
+  events: [],
+  consumed: [],
+  unparked: [],
+  retried: [],
+  parked: [],
+  deadLetters: [],
+}
+
 /**
  * Why a batch stored nothing. `fenced`: a partition is no longer ours. `conflict`: a version, an outcome, a claim or a log row is
  * not as it was when the batch began. `behind`: something waits in a log that was not read before. `data`: the database refused a value

@@ -9,7 +9,7 @@ import { addressOf, startProgram, type Program } from '../e2e/program.ts'
 import { Load, randomOf } from './load.ts'
 import { othersOwn } from './others-own.ts'
 import { scenarios, type Scenario } from './scenarios.ts'
-import { drained, violations } from './verify.ts'
+import { drained, violations, waiting } from './verify.ts'
 
 /** At which point, or `anywhere`: killed from outside at a moment drawn from the seed. */
 export interface Fault {
@@ -26,7 +26,7 @@ export interface Report {
   /** Operations that were answered, in all and after the fault. */
   readonly answered: number
   readonly answeredAfter: number
-  /** What the disturbed process has printed. */
+  /** What the disturbed process has printed; where something is wrong, all of them. */
   readonly output: string
 }
 
@@ -100,18 +100,26 @@ class ScenarioRun {
     if (target !== second) await joined
     await this.#goOn(load, target, lost)
     await load.stop()
-    // What never ends may be explained by what else is wrong.
     const stuck = await drained(this.#database, this.#file).then(
       () => [],
-      (error: Error) => [error.message],
+      async (error: Error) => [error.message, ...this.#ended(), ...(await waiting(this.#database))],
     )
+    // What never ends may be explained by what else is wrong.
+    const found = [...stuck, ...(await violations(this.#database, this.#file, load))]
     return {
-      violations: [...stuck, ...(await violations(this.#database, this.#file, load))],
+      violations: found,
       inFlight: load.inFlightAt(struckAt),
       answered: load.told.length,
       answeredAfter: load.told.length - before,
-      output: target.output(),
+      output: found.length === 0 ? target.output() : this.#programs.map((program) => program.output()).join('\n--- another one\n'),
     }
+  }
+
+  /** Whoever was to do it may be gone. */
+  #ended(): string[] {
+    return this.#programs.flatMap(({ child: { pid, exitCode, signalCode } }) =>
+      exitCode === null && signalCode === null ? [] : [`process ${pid} has ended with ${signalCode ?? exitCode}`],
+    )
   }
 
   /** Waits until an instance takes requests. One that could not start is started again; one that a fault has ended is not. */

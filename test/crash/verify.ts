@@ -49,6 +49,20 @@ export async function drained(database: pg.Pool, file: string): Promise<void> {
   await until('the reactor has handled every event', () => new Set(linesOf(file)).size >= ids.size, DRAIN_MS)
 }
 
+/** A sentence for each partition in which something waits, and who ought to do it. */
+export async function waiting(database: pg.Pool): Promise<string[]> {
+  const { rows } = await database.query<Record<string, string>>(
+    `select w.partition, w.what, p.owner, p.epoch, i.lease_until - clock_timestamp() as lease
+      from (select partition, 'row ' || seq || ' of ' || count || ' commands, ' || (clock_timestamp() - appended_at) || ' old: ' || left(body, 300) as what
+          from twofold._command
+        union all select partition, 'parked ' || seq || ' of ' || key || ', attempt ' || attempts || ', due ' || due_at from twofold._parked) w
+        join twofold._partition p on p.partition = w.partition left join twofold._instance i on i.id = p.owner`,
+  )
+  return rows.map(
+    ({ partition, what, owner, epoch, lease }) => `${what} in partition ${partition} of ${owner} (epoch ${epoch}, lease ${lease})`,
+  )
+}
+
 /** A sentence for everything that is not as it must be. */
 export async function violations(database: pg.Pool, file: string, load: Load): Promise<string[]> {
   const events = await eventsOf(database)

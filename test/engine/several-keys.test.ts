@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
-import type { EffectBatch } from '../../src/ports/effect-store.ts'
+import { emptyBatch, type EffectBatch } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import type { Engine } from '../../src/stateful/engine/engine.ts'
 import { until } from '../e2e/program.ts'
@@ -134,19 +134,7 @@ test('a key that conflicted is locked before it is read for 30 s, and read as us
   expect(await bank.balances()).toEqual({ a: 4 })
 })
 
-const nothing: EffectBatch = {
-  fences: [{ partition: 0, epoch: '0' }],
-  writes: [],
-  reads: [],
-  outcomes: [],
-  claims: [],
-  events: [],
-  consumed: [],
-  unparked: [],
-  retried: [],
-  parked: [],
-  deadLetters: [],
-}
+const nothing: EffectBatch = { ...emptyBatch, fences: [{ partition: 0, epoch: '0' }] }
 
 const waiting = async (name: string): Promise<boolean> => {
   const text = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and application_name like $1`

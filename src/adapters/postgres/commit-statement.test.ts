@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import pg from 'pg'
 import { until } from '../../../test/e2e/program.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
-import type { EffectBatch } from '../../ports/effect-store.ts'
+import { emptyBatch, type EffectBatch } from '../../ports/effect-store.ts'
 import { commitStatement } from './commit-statement.ts'
 import { SESSION_SETTINGS } from './effect-store.ts'
 import { migrate } from './migrate.ts'
@@ -20,20 +20,6 @@ afterAll(async () => {
   await client.end()
   await own.drop()
 })
-
-const empty: EffectBatch = {
-  fences: [],
-  writes: [],
-  reads: [],
-  outcomes: [],
-  claims: [],
-  events: [],
-  consumed: [],
-  unparked: [],
-  retried: [],
-  parked: [],
-  deadLetters: [],
-}
 const keysOf = (count: number): string[] => Array.from({ length: count }, (_, at) => `key-${String(at).padStart(6, '0')}`)
 
 interface Plan {
@@ -60,8 +46,8 @@ test.each([20, 20_000])(
     const writes = at.map((key) => ({ ...key, from: 1, version: 2, shape: 1, state: '{}' }))
     const reads = at.map((key) => ({ ...key, version: 1 }))
     for (const batch of [
-      { ...empty, writes },
-      { ...empty, reads },
+      { ...emptyBatch, writes },
+      { ...emptyBatch, reads },
     ]) {
       const nodes = await planOf(batch)
       expect(nodes.filter((node) => /Hash|Merge|Seq Scan|Sort/.test(node['Node Type'])).map((node) => node['Node Type'])).toEqual([])
@@ -80,7 +66,7 @@ test('what is only read is locked in one order with what is written, before anyt
   await rival.query('begin')
   await rival.query(`select 1 from twofold._entity where key = 'a' for no key update`)
   const writes = [{ service: 's', key: 'b', from: 1, version: 2, shape: 1, state: '{}' }]
-  const { text, values } = commitStatement({ ...empty, writes, reads: [{ service: 's', key: 'a', version: 1 }] })
+  const { text, values } = commitStatement({ ...emptyBatch, writes, reads: [{ service: 's', key: 'a', version: 1 }] })
   const stored = client.query({ text, values: [...values] })
   const waits = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   await until('the batch waits for a', async () => (await rival.query(waits)).rowCount === 1)
@@ -92,8 +78,8 @@ test('what is only read is locked in one order with what is written, before anyt
 
 test('a batch has just the parts it needs, under a name of its own', () => {
   const fence = { partition: 0, epoch: '1' }
-  const plain = commitStatement({ ...empty, fences: [fence] })
-  const more = commitStatement({ ...empty, fences: [fence], consumed: ['1', '2'] })
+  const plain = commitStatement({ ...emptyBatch, fences: [fence] })
+  const more = commitStatement({ ...emptyBatch, fences: [fence], consumed: ['1', '2'] })
   expect([plain.name === more.name, plain.text.includes('_command'), more.text.includes('delete from twofold._command')]).toEqual([
     false,
     false,
@@ -103,9 +89,9 @@ test('a batch has just the parts it needs, under a name of its own', () => {
 })
 
 test('fewer rows than expected raise inside the statement, with what was missing', async () => {
-  const { text, values } = commitStatement({ ...empty, fences: [{ partition: 0, epoch: '77' }] })
+  const { text, values } = commitStatement({ ...emptyBatch, fences: [{ partition: 0, epoch: '77' }] })
   await expect(client.query({ text, values: [...values] })).rejects.toMatchObject({ code: 'TF001', message: 'fenced: 0 of 1 fence' })
-  const consumed = commitStatement({ ...empty, consumed: ['99'] })
+  const consumed = commitStatement({ ...emptyBatch, consumed: ['99'] })
   await expect(client.query({ text: consumed.text, values: [...consumed.values] })).rejects.toMatchObject({
     code: 'TF001',
     message: 'conflict: 0 of 1 consumed',

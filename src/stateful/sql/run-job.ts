@@ -7,7 +7,7 @@
 //  a deadlock, a lost connection   nothing                                               run anew; not an attempt
 //  a fence that refuses            nothing                                               another owner's
 import { TwofoldError } from '../../errors.ts'
-import { BatchAborted, type EffectBatch } from '../../ports/effect-store.ts'
+import { BatchAborted, emptyBatch, type EffectBatch } from '../../ports/effect-store.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Logger } from '../../runtime/logger.ts'
@@ -307,7 +307,7 @@ class Attempt {
     try {
       await turn?.ready
       const unparked = unpark && work.origin.from === 'parked' ? [work.origin.seq] : []
-      const batch: EffectBatch = { ...nothing, consumed: this.#consumed(), unparked }
+      const batch: EffectBatch = { ...emptyBatch, consumed: this.#consumed(), unparked }
       if (batch.consumed.length + unparked.length === 0) await session.rollback()
       else await session.commitWithout(batch)
       if (row !== undefined) row.remaining -= 1
@@ -324,20 +324,6 @@ class Attempt {
     if (this.#job.cut.signal.aborted) throw new BatchAborted('lost', 'the command was given up')
     if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance may have ended by its own clock')
   }
-}
-
-const nothing: EffectBatch = {
-  fences: [],
-  writes: [],
-  reads: [],
-  outcomes: [],
-  claims: [],
-  events: [],
-  consumed: [],
-  unparked: [],
-  retried: [],
-  parked: [],
-  deadLetters: [],
 }
 
 function failed(error: unknown): Ran {
