@@ -134,10 +134,10 @@ export const bugs: readonly PlantedBug[] = [
     name: 'outcomes are stored after the commit',
     file: works,
     find: '    await session.commit(planned.batch)\n    if (crash)',
-    replace: `    const { outcomes } = planned.batch
+    replace: `    const { fences, outcomes } = planned.batch
     await session.commit({ ...planned.batch, outcomes: [] })
     const nothing = Object.fromEntries(Object.keys(planned.batch).map((part) => [part, []]))
-    if (outcomes.length > 0) await session.commit({ ...nothing, outcomes } as unknown as typeof planned.batch)
+    if (outcomes.length > 0) await session.commit({ ...nothing, fences, outcomes, unread: undefined } as unknown as typeof planned.batch)
     if (crash)`,
     test: 'test/crash/crash.test.ts',
     claim: 'drop at accept.append-sent',
