@@ -260,6 +260,31 @@ test('what was handed over is served at once, is not claimed again, and stays wh
   expect(held.has(given[0]?.partition ?? -1), 'what was taken away since').toBe(false)
 })
 
+test('what is handed over while the engine lets go of it is served after the next look', async () => {
+  const instances = new PostgresInstances(database, signals, quiet)
+  const id = randomUUID()
+  await instances.join({ id, roles: ['stateful'], leaseMs: 60_000 })
+  const served = new Set<number>()
+  const letGo = Promise.withResolvers<void>()
+  const ownership = new Ownership({
+    instances,
+    id,
+    log: quiet,
+    adopt: (rows) => Promise.resolve(rows.forEach((row) => served.add(row.partition))),
+    drop: (partitions) => letGo.promise.then(() => partitions.forEach((partition) => served.delete(partition))),
+  })
+  await ownership.balance(await instances.cluster())
+  expect(served.size).toBe(64)
+  // Its lease has ended, others had the partition, and give it back before the engine has finished the batch that it was at.
+  const lost = ownership.lost()
+  await database.query('update twofold._partition set epoch = epoch + 2 where partition = 7')
+  ownership.handedOver((await instances.cluster()).partitions.filter((row) => row.partition === 7))
+  letGo.resolve()
+  await lost
+  await ownership.balance(await instances.cluster())
+  expect(served.size).toBe(64)
+})
+
 const endLease = (id: string): Promise<unknown> =>
   database.query('update twofold._instance set lease_until = clock_timestamp() where id = $1', [id])
 

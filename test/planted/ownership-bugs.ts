@@ -71,6 +71,14 @@ export const ownershipBugs: readonly PlantedBug[] = [
     claim: 'an heir owns what it is given in the same step',
   },
   {
+    name: 'what is handed over is taken while the engine still lets go of it',
+    file: 'stateful/partition/ownership.ts',
+    find: '    for (const partition of all) this.#lost.add(partition)\n    await this.#drop(all)',
+    replace: '    for (const partition of all) this.#lost.add(partition)\n    this.#held.clear()\n    await this.#options.drop(all)',
+    test: ownership,
+    claim: 'what is handed over while the engine lets go of it',
+  },
+  {
     name: 'a look that is older than a hand-over undoes it',
     file: 'stateful/partition/ownership.ts',
     find: 'since !== undefined && since <= BigInt(epoch)',

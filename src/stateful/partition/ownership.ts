@@ -81,9 +81,8 @@ export class Ownership {
   async lost(): Promise<void> {
     await this.#taking
     const all = [...this.#held.keys()]
-    this.#held.clear()
     for (const partition of all) this.#lost.add(partition)
-    await this.#options.drop(all)
+    await this.#drop(all)
   }
 
   /** Who comes back from a long silence says what it has stopped to do, and who does it now. */
@@ -107,24 +106,30 @@ export class Ownership {
 
   async #take(rows: readonly PartitionRow[]): Promise<void> {
     if (rows.length === 0) return
-    const { adopt, drop, crash, log } = this.#options
+    const { adopt, crash, log } = this.#options
     const partitions = numbersOf(rows)
     for (const row of rows) this.#held.set(row.partition, BigInt(row.epoch))
     try {
       await crash?.reach('handover.claimed')
       await adopt(rows)
     } catch (error) {
-      for (const partition of partitions) this.#held.delete(partition)
-      await drop(partitions)
+      await this.#drop(partitions)
       throw error
     }
     log.debug({ partitions }, 'serving partitions')
     await crash?.reach('handover.adopted')
   }
 
+  /**
+   * They stay held until the engine has let go of them. What is handed over meanwhile is then passed over and claimed at the next look; if it
+   * were taken at once, the engine would let go of it last, and nobody would serve what seems to be held here.
+   */
   async #drop(partitions: readonly number[]): Promise<void> {
-    await this.#options.drop(partitions)
-    for (const partition of partitions) this.#held.delete(partition)
+    try {
+      await this.#options.drop(partitions)
+    } finally {
+      for (const partition of partitions) this.#held.delete(partition)
+    }
   }
 
   async #handOver(partitions: readonly number[], heirs: Heirs): Promise<void> {
