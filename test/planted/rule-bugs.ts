@@ -23,6 +23,22 @@ export const ruleBugs: readonly PlantedBug[] = [
     claim: 'a partition has one commit under way',
   },
   {
+    name: 'what was planned while a refused batch had not been run again is stored as it is',
+    file: 'stateful/engine/commit-works.ts',
+    find: 'if (attempts > 0) this.#failures += 1',
+    replace: '',
+    test: 'test/engine/refused.test.ts',
+    claim: 'what is planned while a refused batch is run again leaves no gap',
+  },
+  {
+    name: 'states are kept without a bound',
+    file: 'stateful/engine/cells.ts',
+    find: 'if (this.#bytes <= this.#bytesMax / 2) return',
+    replace: 'return',
+    test: 'src/stateful/engine/cells.test.ts',
+    claim: 'what was used lately stays, and all of it together is bounded',
+  },
+  {
     name: 'a reader passes over a gap',
     file: 'adapters/postgres/event-log.ts',
     find: 'const skip = last - (seq - row.count)',

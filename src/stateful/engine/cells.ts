@@ -1,4 +1,5 @@
 // The states an engine has at hand: one cell per key, kept between batches because no other instance may change what we own.
+import { getHeapStatistics } from 'node:v8'
 import { newestShape, upgradeState, type AnyEntity } from '../../contract/entity.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { LoadedEntity } from '../../ports/effect-store.ts'
@@ -16,7 +17,7 @@ export class Cell {
   version: number
   text: string
   exists: boolean
-  /** The characters of `text` that `Cells` has counted for its bound. */
+  /** The bytes that `Cells` has counted for its bound. */
   counted = 0
   #state: unknown
   #fresh = false
@@ -33,7 +34,14 @@ export class Cell {
     this.stored = loaded?.version ?? 0
     this.version = this.stored
     this.exists = loaded?.state !== undefined
-    this.text = loaded?.state === undefined ? this.initial() : JSON.stringify(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
+    if (loaded?.state === undefined) this.text = this.initial()
+    else if (loaded.shape < shape) this.text = this.serialize(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
+    else {
+      // What was stored in this shape is what `serialize` made then.
+      this.#state = JSON.parse(loaded.state)
+      this.#fresh = true
+      this.text = loaded.state
+    }
   }
 
   /** The state to hand to a handler. The same object until `undo`. */
@@ -103,22 +111,28 @@ export class ByKey<Value> {
   }
 }
 
+/** What one cell takes in memory beside its text and its state: measured with a million of them. */
+const CELL_BYTES = 240
+
+/** A state takes about three times what its text does, which is kept too. */
+const BYTES_PER_CHARACTER = 4
+
+/** The share of the heap's limit that states may take: 1.8 million small ones of 4 GB. */
+const HEAP_SHARE = 1 / 8
+
 /**
  * Cells that were used lately, in two generations: a full young one becomes the old one, and what is used again moves to the young one.
  * So about the most recently used are kept, and a cell that is used again and again costs one look-up, not a place in a list.
  */
 export class Cells {
-  readonly #countMax: number
-  readonly #charactersMax: number
+  readonly #bytesMax: number
   #young = new ByKey<Cell>()
   #old = new ByKey<Cell>()
-  #count = 0
-  #characters = 0
+  #bytes = 0
 
-  /** Bounds of both generations together. */
-  constructor(countMax = 100_000, charactersMax = 64 * 1024 * 1024) {
-    this.#countMax = countMax
-    this.#charactersMax = charactersMax
+  /** The bound of both generations together, estimated. */
+  constructor(bytesMax = getHeapStatistics().heap_size_limit * HEAP_SHARE) {
+    this.#bytesMax = bytesMax
   }
 
   get(service: string, key: string): Cell | undefined {
@@ -133,8 +147,7 @@ export class Cells {
   clear(): void {
     this.#young = new ByKey()
     this.#old = new ByKey()
-    this.#count = 0
-    this.#characters = 0
+    this.#bytes = 0
   }
 
   /** Keeps these as the most recently used; between batches only, when no cell is in use. */
@@ -143,17 +156,16 @@ export class Cells {
       const { service } = cell.entity
       if (this.#young.get(service, cell.key) !== cell) {
         this.#young.set(service, cell.key, cell)
-        this.#count += 1
         cell.counted = 0
       }
-      this.#characters += cell.text.length - cell.counted
-      cell.counted = cell.text.length
+      const bytes = CELL_BYTES + cell.text.length * BYTES_PER_CHARACTER
+      this.#bytes += bytes - cell.counted
+      cell.counted = bytes
     }
-    if (this.#count <= this.#countMax / 2 && this.#characters <= this.#charactersMax / 2) return
+    if (this.#bytes <= this.#bytesMax / 2) return
     this.#old = this.#young
     this.#young = new ByKey()
-    this.#count = 0
-    this.#characters = 0
+    this.#bytes = 0
   }
 }
 

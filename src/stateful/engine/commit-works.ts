@@ -130,6 +130,8 @@ export class Committer {
       if (piece === undefined) return
       try {
         await this.#commitPiece(piece, refused, attempt)
+        // What was planned while this piece had failed and was not stored yet rests on the plan that was thrown away.
+        if (attempts > 0) this.#failures += 1
         pieces = rest
         attempts = 0
         refused = new Map()

@@ -1,0 +1,84 @@
+// A batch is refused and run again while the next one is planned on top of it.
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { DirectResult } from '../../src/ports/direct-carrier.ts'
+import { partitionOf } from '../../src/ports/slots.ts'
+import type { Engine } from '../../src/stateful/engine/engine.ts'
+import { until } from '../e2e/program.ts'
+import { but, engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
+
+let bank: EngineDatabase
+
+beforeEach(async () => {
+  bank = await engineDatabase()
+})
+afterEach(async () => {
+  exploding.clear()
+  await bank.close()
+})
+
+const accounts = Array.from({ length: 40 }, (_, at) => `k${at}`)
+
+/** Of each partition how many events there are, and the number of the last. */
+async function eventCounts(): Promise<[string, string][]> {
+  const { rows } = await bank.client.query<{ count: string; last: string }>(
+    'select sum(count) as count, max(seq) as last from twofold._event group by partition',
+  )
+  return rows.map(({ count, last }) => [count, last])
+}
+
+/**
+ * A batch with an answered command in it is refused, and found out about while `meanwhile` is planned on what seems to be there. Returns what
+ * became of that.
+ */
+async function plannedWhileRefused(
+  first: (engine: Engine) => Promise<DirectResult>[],
+  meanwhile: (engine: Engine) => Promise<DirectResult>,
+): Promise<DirectResult> {
+  let planned = 0
+  let answer: Promise<DirectResult> | undefined
+  const engine: Engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        encode: (batch) => {
+          planned += 1
+          real.encode(batch)
+        },
+        recover: async (...asked) => {
+          if (answer === undefined) {
+            const before = planned
+            answer = meanwhile(engine)
+            await until('the next batch is planned', () => planned > before)
+          }
+          return real.recover(...asked)
+        },
+      }),
+  })
+  const answered = bank.envelope('credit', { account: 'k0', amount: 1 })
+  await engine.call(answered, AbortSignal.timeout(10_000))
+  // So many that the next batch does not wait for this one.
+  await Promise.all([engine.call(answered, AbortSignal.timeout(10_000)), ...first(engine)])
+  if (answer === undefined) throw new Error('the batch was not refused')
+  return answer
+}
+
+const hundred = (engine: Engine, account = 'k0'): Promise<DirectResult>[] =>
+  Array.from({ length: 100 }, () => bank.call(engine, 'credit', { account, amount: 1 }))
+
+test('what is planned while a refused batch is run again leaves no gap behind its events', async () => {
+  const neighbour = accounts.find(
+    (each) => each !== 'k0' && partitionOf(bank.slots, 'bank', each) === partitionOf(bank.slots, 'bank', 'k0'),
+  )
+  const result = await plannedWhileRefused(hundred, (engine) => bank.call(engine, 'credit', { account: neighbour ?? '', amount: 1 }))
+  expect(result).toMatchObject({ status: 'finished' })
+  expect(await bank.balances()).toEqual({ k0: 101, [neighbour ?? '']: 1 })
+  expect(await eventCounts()).toEqual([['102', '102']])
+})
+
+test('what is planned while a refused batch is run again does not overtake a command of it that fails', async () => {
+  exploding.add('broken')
+  const result = await plannedWhileRefused(
+    (engine) => [...hundred(engine), bank.call(engine, 'explode', { account: 'broken', amount: 1 })],
+    (engine) => bank.call(engine, 'look', { account: 'broken', amount: 1 }),
+  )
+  expect(result).toEqual({ status: 'held' })
+})
