@@ -7,6 +7,12 @@ export type Condition = { readonly versions: readonly number[] } | 'present' | '
 /** The code under which a command whose condition does not hold is rejected. Codes of contracts are camelCase: none is called so. */
 export const PRECONDITION_FAILED = 'PRECONDITION_FAILED'
 
+/** Whether it is one of these: what travels may have been made by a newer program. */
+export function isKnown(condition: unknown): condition is Condition {
+  if (condition === 'present' || condition === 'absent') return true
+  return typeof condition === 'object' && condition !== null && 'versions' in condition && Array.isArray(condition.versions)
+}
+
 /** Whether the condition holds of an entity. A removed one does not exist, whatever its version was. */
 export function conditionHolds(condition: Condition, entity: { readonly version: number; readonly exists: boolean }): boolean {
   if (condition === 'absent') return !entity.exists

@@ -39,6 +39,30 @@ test('the claim of a direct command is stored with its effect, and a second comm
   expect([await bank.balances(), await bank.count('_claim'), await bank.count('outcome')]).toEqual([{ a: 5 }, 1, 1])
 })
 
+test('who repeats a request whose command is under way is told at once, and not after it', async () => {
+  let store: (() => void) | undefined
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          if (store === undefined) await new Promise<void>((resolve) => (store = resolve))
+          return real.commit(batch)
+        },
+      }),
+  })
+  const first = keyed('k', 'credit', { account: 'a', amount: 5 })
+  const answer = send(engine, first)
+  const other = keyed('k', 'credit', { account: 'a', amount: 6 })
+  const claim = { commandId: first.id, fingerprint: first.claim?.fingerprint, answer: undefined }
+  expect(await send(engine, other)).toEqual({ status: 'claimed', claim })
+  await until('it is being stored', () => store !== undefined)
+  store?.()
+  expect(await answer).toMatchObject({ status: 'finished' })
+  // What is remembered meanwhile is forgotten with the answer; from here on the stored claim says it.
+  expect(await send(engine, keyed('k', 'credit', { account: 'b', amount: 1 }))).toEqual({ status: 'claimed', claim })
+  expect(await bank.balances()).toEqual({ a: 5 })
+})
+
 test('where the effect is not stored, neither is the claim', async () => {
   let refuse = true
   const engine = await bank.engine(undefined, {

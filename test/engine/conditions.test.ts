@@ -23,6 +23,15 @@ const outcomesOf = async (...envelopes: Envelope[]): Promise<unknown[]> => {
 
 const FAILED = { status: 'rejected', code: 'PRECONDITION_FAILED' }
 
+test('a command whose condition only a newer program knows waits alone, for that one', async () => {
+  const engine = await bank.engine()
+  const make = bank.envelope('credit', { account: 'a', amount: 1 })
+  await bank.append([make, on({ dates: [1] } as unknown as Condition, 'credit', { account: 'a', amount: 1 })])
+  await until('it is parked', async () => (await bank.count('_parked')) === 1)
+  expect(await bank.call(engine, 'credit', { account: 'b', amount: 1 })).toMatchObject({ status: 'finished' })
+  expect([await bank.balances(), await bank.count('dead_letter')]).toEqual([{ a: 1, b: 1 }, 0])
+})
+
 test('of commands in the log that saw the same version one succeeds', async () => {
   const make = on('absent', 'credit', { account: 'a', amount: 1 })
   const rivals = [1, 2].map((amount) => on({ versions: [1] }, 'credit', { account: 'a', amount }))

@@ -149,8 +149,11 @@ test('a commit that looks into the log itself stores nothing when something wait
     // Until the log has been empty for a while.
     do await bank.call(engine, 'look', { account: 'a', amount: 0 })
     while (commits.at(-1) === undefined)
+    const before = commits.length
     await bank.append([bank.envelope('credit', { account: 'a', amount: 50 })])
     expect(await bank.call(engine, 'debit', { account: 'a', amount: 50 })).toMatchObject(finished({ balance: 0 }))
+    // Once refused the log is read, and not looked into again and again.
+    expect(commits.slice(before).filter((unread) => unread !== undefined).length).toBeLessThanOrEqual(1)
   }
   expect(await bank.balances()).toEqual({ a: 0 })
 })

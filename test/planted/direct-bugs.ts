@@ -64,6 +64,14 @@ export const directBugs: readonly PlantedBug[] = [
     claim: 'when the owner ends, what it had may have begun',
   },
   {
+    name: 'silence counts while nobody waits',
+    file: 'adapters/direct/peer.ts',
+    find: '    this.#heardAt = performance.now()\n    this.#listening =',
+    replace: '    this.#listening =',
+    test: 'src/adapters/direct/direct-calls.test.ts',
+    claim: 'a slow command on a connection that was idle',
+  },
+  {
     name: 'a silent owner is waited for',
     file: peer,
     find: 'if (silentMs > SILENT_MS_MAX) this.#lost',

@@ -16,7 +16,7 @@ export const ownershipBugs: readonly PlantedBug[] = [
   {
     name: 'a key that conflicted is read without a lock again',
     file: 'stateful/engine/shared-keys.ts',
-    find: 'this.#until.set(cellKey(service, key), this.#now() + SHARED_MS)',
+    find: 'this.#until.set(id, this.#now() + SHARED_MS)',
     replace: 'void SHARED_MS',
     test: severalKeys,
     claim: 'a key that conflicted is locked before it is read for 30 s',

@@ -202,6 +202,17 @@ test('when the owner ends, what it had may have begun, and is sent to the log', 
   expect(await call).toEqual({ status: 'deferred', begun: true })
 })
 
+test('a slow command on a connection that was idle before is waited for', { timeout: 20_000 }, async () => {
+  const engine = new Engine()
+  const { calls } = callsTo([await open('owner', engine)])
+  expect(await calls.call(envelope(keyIn(0)))).toMatchObject({ status: 'finished' })
+  // Longer than a silent owner is waited for.
+  await new Promise((resolve) => setTimeout(resolve, 2500))
+  const slow = envelope(keyIn(0))
+  engine.answer = (given) => new Promise((resolve) => setTimeout(() => resolve(finished(given)), 800))
+  expect(await calls.call(slow)).toEqual(finished(slow))
+})
+
 test('an owner that is silent is not waited for', async () => {
   // Takes everything and says nothing after the head of its answer, as a process does that was stopped.
   const silent: Server = createServer((request, response) => {

@@ -80,7 +80,10 @@ export class DirectCalls implements DirectCarrier, Service {
         if (!this.#budget.spend()) break
         await directory.refresh()
       } else return result
-      if (own?.reaches(envelope) === true) return own.call(envelope, signal, context)
+      if (own?.reaches(envelope) === true) {
+        const ours = await own.call(envelope, signal, context)
+        return ours.status === 'deferred' ? { ...ours, begun: begun || ours.begun === true } : ours
+      }
     }
     return { status: 'deferred', begun }
   }

@@ -70,8 +70,8 @@ export class Peer {
   call(envelope: Envelope, signal: AbortSignal | undefined, { waitMs, traceparent }: CallContext): Promise<PeerResult> {
     const deadline = waitMs === undefined ? undefined : Math.ceil(this.#options.now() + waitMs)
     const line = encodeCall({ envelope, deadline, traceparent })
-    if (!this.takes || this.#pending.has(envelope.id) || line.length > LINE_CHARACTERS_MAX)
-      return Promise.resolve({ status: 'lost', begun: false })
+    const begun = this.#pending.has(envelope.id)
+    if (!this.takes || begun || line.length > LINE_CHARACTERS_MAX) return Promise.resolve({ status: 'lost', begun })
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason as Error)
       const abort = (): void => {
@@ -97,7 +97,10 @@ export class Peer {
     this.#pending.set(id, pending)
     if (this.#state === 'open') this.#write(pending)
     else if (this.#state === 'away') void this.#open()
-    this.#listening ??= this.#listen()
+    if (this.#listening !== undefined) return
+    // While nobody waited nothing was to be heard.
+    this.#heardAt = performance.now()
+    this.#listening = this.#listen()
   }
 
   #write(pending: Pending): void {

@@ -14,6 +14,7 @@ import { SqlExecutor } from '../sql/executor.ts'
 import type { SqlStore } from '../../ports/sql-store.ts'
 import type { AnyStatefulSql } from '../stateful-sql.ts'
 import { CarriedWorks } from './carried-works.ts'
+import { ClaimsInHand } from './claims-in-hand.ts'
 import { Lane, type LaneOptions } from './lane.ts'
 import { Relay } from './relay.ts'
 import { CommandRunner } from './run-command.ts'
@@ -58,6 +59,7 @@ export interface EngineOptions {
 export class Engine implements Service, DirectCarrier {
   readonly #options: EngineOptions
   readonly #lane: Lane
+  readonly #claims = new ClaimsInHand()
   readonly #watchdog: Watchdog | undefined
   #unlisten: (() => void) | undefined
 
@@ -109,30 +111,37 @@ export class Engine implements Service, DirectCarrier {
   }
 
   call(envelope: Envelope, signal?: AbortSignal): Promise<DirectResult> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
+    const first = this.#claims.begin(envelope)
+    if (first !== undefined) return Promise.resolve({ status: 'claimed', claim: first })
     if (signal !== undefined) return this.#callWhile(envelope, signal)
-    return new Promise((resolve) => {
-      const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: resolve } }
-      if (!this.#lane.deliver(work)) resolve({ status: 'deferred' })
-    })
+    return new Promise((resolve) => this.#deliver(envelope, resolve))
+  }
+
+  #deliver(envelope: Envelope, settle: (result: DirectResult) => void): Work {
+    const ended = (result: DirectResult): void => {
+      this.#claims.end(envelope)
+      settle(result)
+    }
+    const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: ended } }
+    if (!this.#lane.deliver(work)) ended({ status: 'deferred' })
+    return work
   }
 
   #callWhile(envelope: Envelope, signal: AbortSignal): Promise<DirectResult> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason as Error)
-      const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: (result) => finish(result) } }
-      const finish = (result: DirectResult): void => {
-        signal.removeEventListener('abort', abort)
-        resolve(result)
-      }
       const abort = (): void => {
-        this.#lane.withdraw(work)
+        if (this.#lane.withdraw(work)) this.#claims.end(envelope)
         const reason = signal.reason instanceof Error ? signal.reason : undefined
         reject(
           reason ?? new TwofoldError('OUTCOME_TIMEOUT', `nobody waits for command ${envelope.id} any more`, { commandId: envelope.id }),
         )
       }
-      if (!this.#lane.deliver(work)) return resolve({ status: 'deferred' })
       signal.addEventListener('abort', abort, { once: true })
+      const work = this.#deliver(envelope, (result) => {
+        signal.removeEventListener('abort', abort)
+        resolve(result)
+      })
     })
   }
 

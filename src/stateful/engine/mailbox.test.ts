@@ -15,6 +15,15 @@ test('it keeps the order of arrival and is bounded', () => {
   expect([mailbox.take(10), mailbox.add(work('3'))]).toEqual([[], true])
 })
 
+test('what comes back goes before what has arrived since', () => {
+  const mailbox = new Mailbox(2)
+  mailbox.add(work('1'))
+  const taken = mailbox.take(10)
+  mailbox.add(work('2'))
+  mailbox.putBack(taken)
+  expect(mailbox.take(10).map((each) => each.envelope.id)).toEqual(['1', '2'])
+})
+
 test('a caller may leave until its command has been taken', () => {
   const mailbox = new Mailbox(10)
   const [first, twin] = [work('1'), work('1')]

@@ -12,6 +12,8 @@ export function dueAfter(now: number, delayMs: number): number {
 
 export class Parking {
   readonly #keys = new Map<string, ParkedKey>()
+  /** None is due before: there may be very many keys, and every batch asks. */
+  #earliest = Infinity
 
   has(service: string, key: string): boolean {
     return this.#keys.size > 0 && this.#keys.has(cellKey(service, key))
@@ -19,6 +21,7 @@ export class Parking {
 
   set(parked: ParkedKey): void {
     this.#keys.set(cellKey(parked.service, parked.key), parked)
+    this.#earliest = Math.min(this.#earliest, parked.dueAt)
   }
 
   /** As the database has it. Commands of a key that are in hand (due never) are not taken a second time. */
@@ -28,7 +31,7 @@ export class Parking {
 
   /** Looks all keys up anew but those in hand. None is forgotten before that: its commands would be overtaken. */
   lookAgain(now: number): void {
-    for (const [id, parked] of this.#keys) if (parked.dueAt !== Infinity) this.#keys.set(id, { ...parked, dueAt: now })
+    for (const parked of this.#keys.values()) if (parked.dueAt !== Infinity) this.set({ ...parked, dueAt: now })
   }
 
   /** Forgets a key, unless something has been said about it since `parked`. */
@@ -51,17 +54,19 @@ export class Parking {
   /** Keys whose head is due, at most `limit`. */
   due(now: number, limit: number): ParkedKey[] {
     const due: ParkedKey[] = []
+    if (now < this.#earliest) return due
+    let earliest = Infinity
     for (const parked of this.#keys.values()) {
-      if (due.length >= limit) break
+      if (due.length >= limit) return due
+      earliest = Math.min(earliest, parked.dueAt)
       if (parked.dueAt <= now) due.push(parked)
     }
+    this.#earliest = earliest
     return due
   }
 
-  /** Milliseconds until the next head is due; `Infinity` when no key waits. */
+  /** Milliseconds until a head may be due; `Infinity` when no key waits. */
   nextDueMs(now: number): number {
-    let next = Infinity
-    for (const { dueAt } of this.#keys.values()) next = Math.min(next, dueAt - now)
-    return Math.max(0, next)
+    return Math.max(0, this.#earliest - now)
   }
 }

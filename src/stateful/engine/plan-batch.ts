@@ -1,6 +1,6 @@
 // Runs the commands of a batch in order, in memory, and writes down what their one transaction has to store.
 import { DEFAULT_RETRY, type AfterDeath, type AnyCommand } from '../../contract/command.ts'
-import { conditionHolds, PRECONDITION_FAILED } from '../../contract/condition.ts'
+import { conditionHolds, isKnown, PRECONDITION_FAILED } from '../../contract/condition.ts'
 import { newestShape } from '../../contract/entity.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import { isTwofoldError, TwofoldError } from '../../errors.ts'
@@ -146,6 +146,7 @@ class BatchPlan {
 
   #run(runner: Pick<CommandRunner, 'run'>, { id, command, input, condition }: Envelope, cells: readonly Cell[]): Ran {
     const [home] = cells
+    if (condition !== undefined && !isKnown(condition)) return { status: 'failed', error: unknownCondition(condition) }
     if (condition !== undefined && home !== undefined && !conditionHolds(condition, home))
       return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
     return runner.run(command, input, cells, { commandId: id, now: this.#now })
@@ -295,6 +296,11 @@ const BEGUN_MAX = 2
 export function isExpired({ envelope, origin }: Work, { carriedMsMax, now }: Pick<PlanOptions, 'carriedMsMax' | 'now'>): boolean {
   const waited = origin.from === 'log' || origin.from === 'carried'
   return carriedMsMax !== undefined && waited && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
+}
+
+/** A newer program may demand what this one cannot decide: such a command waits alone for one that can. */
+function unknownCondition(condition: unknown): Error {
+  return new TwofoldError('STATE_TOO_NEW', `this program does not know the condition ${JSON.stringify(condition)}; a newer one made it`)
 }
 
 function expired(ageMs: number): Error {

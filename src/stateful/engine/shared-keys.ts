@@ -4,7 +4,7 @@ import { ByKey, cellKey } from './cells.ts'
 
 const SHARED_MS = 30_000
 
-/** So many are remembered; beyond it, those whose time is over are forgotten. */
+/** So many are remembered; beyond it, those that were noted longest ago are forgotten. */
 const SHARED_KEYS_MAX = 10_000
 
 export class SharedKeys {
@@ -27,14 +27,19 @@ export class SharedKeys {
     const versions = new ByKey<number>()
     for (const { service, key, version } of await session.load(seen)) versions.set(service, key, version)
     for (const { service, key, version } of seen) {
-      if ((versions.get(service, key) ?? 0) !== version) this.#until.set(cellKey(service, key), this.#now() + SHARED_MS)
+      if ((versions.get(service, key) ?? 0) === version) continue
+      const id = cellKey(service, key)
+      // To the end, so that the first are those that were noted longest ago.
+      this.#until.delete(id)
+      this.#until.set(id, this.#now() + SHARED_MS)
     }
   }
 
   #forgetOld(): void {
-    if (this.#until.size < SHARED_KEYS_MAX) return
-    for (const id of this.#until.keys()) this.#isShared(id)
-    if (this.#until.size >= SHARED_KEYS_MAX) this.#until.clear()
+    for (const id of this.#until.keys()) {
+      if (this.#until.size < SHARED_KEYS_MAX) return
+      this.#until.delete(id)
+    }
   }
 
   #isShared(id: string): boolean {
