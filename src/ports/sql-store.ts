@@ -20,6 +20,11 @@ export interface SqlStart {
   readonly service: string
   /** They are locked until the transaction ends, against whoever runs commands of theirs elsewhere. */
   readonly keys: readonly string[]
+  /**
+   * Whether it is looked up what is known of it. Without that nothing is, and one that has run before is refused when it is stored, as a
+   * `conflict`.
+   */
+  readonly look: boolean
   /** The hash of its Idempotency-Key, where that has to be looked up. */
   readonly claimHash: string | undefined
 }

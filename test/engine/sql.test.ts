@@ -93,6 +93,26 @@ test('an SQL command that is carried twice takes effect once, and both are told 
   await next.stop()
 })
 
+test('an SQL command that would end otherwise when it is run again is told its first answer', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  scene.acts.set('once', async (tx) => void (await tx.query(`insert into account values ('once', 1)`)))
+  await scene.call(engine, 'put', { account: 'a', amount: 5 })
+  for (const envelope of [scene.envelope('act', { account: 'once' }), scene.envelope('take', { account: 'a', amount: 5 })]) {
+    const first = await engine.call(envelope)
+    expect(first).toMatchObject(finished)
+    expect(await engine.call(envelope)).toEqual(first)
+  }
+  expect([await scene.balances(), await scene.count('outcome'), await scene.count('dead_letter')]).toEqual([{ a: 0, once: 1 }, 3, 0])
+})
+
+test('a table that changes under a statement of an SQL handler costs no attempt', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 }, connectionsMax: 1 })
+  scene.acts.set('a', async (tx) => void (await tx.query('select * from account')))
+  for (let at = 0; at < 3; at += 1) expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+  await scene.client.query('alter table account add column at timestamptz')
+  for (let at = 0; at < 3; at += 1) expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+})
+
 test('an Idempotency-Key of a direct SQL command is claimed in its transaction', async () => {
   const engine = await scene.engine()
   const claim = { hash: 'a'.repeat(64), fingerprint: 'b'.repeat(64) }

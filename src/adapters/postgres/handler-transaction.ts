@@ -3,6 +3,7 @@ import type pg from 'pg'
 import { TwofoldError } from '../../errors.ts'
 import type { Transaction } from '../../ports/database.ts'
 import { sqlState } from './pg-errors.ts'
+import type { StatementNames } from './statement-names.ts'
 
 /** Words that begin or end a transaction. `rollback to`, `savepoint` and `release` are a handler's to use. */
 const ENDS =
@@ -11,7 +12,7 @@ const ENDS =
 /** Refusals that say nothing about the handler: serialization failure, deadlock, a lock that was not to be had in time. */
 const AGAIN = new Set(['40001', '40P01', '55P03'])
 
-/** As `pg` takes it; one with a name is prepared once a connection. */
+/** As `pg` takes it; one with a name is prepared once a connection, and so is a text that is said again. */
 interface Statement {
   readonly text: string
   readonly values: readonly unknown[]
@@ -20,12 +21,14 @@ interface Statement {
 
 export class SqlHandlerTransaction implements Transaction {
   readonly #client: pg.Client
+  readonly #names: StatementNames
   #ended = false
   #again = false
   #broken: Error | undefined
 
-  constructor(client: pg.Client) {
+  constructor(client: pg.Client, names: StatementNames) {
     this.#client = client
+    this.#names = names
   }
 
   /** The database asks to run it anew. */
@@ -58,10 +61,12 @@ export class SqlHandlerTransaction implements Transaction {
       throw misused(
         `'${statement.text.trim().slice(0, 40)}' would begin or end a transaction: Twofold commits it with the outcome, or rolls it back`,
       )
+    const name = statement.name ?? this.#names.nameOf(statement.text)
     try {
       // Extended, so that one statement is one statement: `select 1; commit` is refused.
       const { rows, rowCount } = await this.#client.query({
         ...statement,
+        ...(name === undefined ? {} : { name }),
         values: [...statement.values],
         queryMode: 'extended',
       } as pg.QueryConfig)
@@ -70,9 +75,18 @@ export class SqlHandlerTransaction implements Transaction {
       const state = sqlState(error)
       if (state === undefined || /^(?:57P|25P03)/.test(state)) this.#broken ??= error as Error
       if (state !== undefined && AGAIN.has(state)) this.#again = true
+      if (statement.name === undefined && name !== undefined && isOutdated(error)) {
+        this.#names.forget(statement.text)
+        this.#again = true
+      }
       throw error
     }
   }
+}
+
+/** A table was changed under a statement that was prepared: it gives other columns now. Who prepared it prepares it anew. */
+function isOutdated(error: unknown): boolean {
+  return sqlState(error) === '0A000' && (error as { routine?: unknown }).routine === 'RevalidateCachedQuery'
 }
 
 function misused(message: string): TwofoldError {

@@ -14,7 +14,10 @@ import { SqlHandlerTransaction } from './handler-transaction.ts'
 import { lockHolderName } from './lock-holders.ts'
 import { OUTCOME_COLUMNS, storedOutcome, type OutcomeRow } from './outcome-rows.ts'
 import { isDataError, sqlState } from './pg-errors.ts'
+import { Refusal, RoundTrips, type NamedStatement } from './round-trip.ts'
 import { sent } from './sent.ts'
+import { singleCommit } from './single-commit.ts'
+import { StatementNames } from './statement-names.ts'
 
 export interface SqlStoreOptions {
   readonly url: string
@@ -29,19 +32,33 @@ export interface SqlStoreOptions {
 }
 
 // Said out loud: a default of the database or the role must not decide how handlers see each other.
-const BEGIN = 'begin isolation level read committed'
+const BEGIN = { name: 'twofold_sql_begin', text: 'begin isolation level read committed' }
 
-// The keys are locked in one order, by everybody: an owner of a key and somebody else's command that names it too never run at once. What is
-// read beside the locks was seen before they were had; where that is too old, the outcome's primary key says so at the end.
-const START = `with locked as materialized (
-    select count(pg_advisory_xact_lock(hash)) from (select hashtextextended(key, 0) as hash from unnest($2::text[]) key order by 1) sorted)
-  select ${OUTCOME_COLUMNS}, exists (select 1 from twofold._parked where _parked.id = $1::uuid) as parked
-    from locked left join twofold._outcome on id = $1::uuid`
+const COMMIT = { name: 'twofold_sql_commit', text: 'commit' }
 
-const CLAIM = `select ${CLAIM_COLUMNS} from twofold._claim where hash = $1`
+const ROLLBACK = { name: 'twofold_sql_rollback', text: 'rollback' }
 
-const LOOK = `select coalesce((select seq from twofold._event where partition = $1 order by seq desc limit 1), 0) as "lastEvent",
-  exists (select 1 from twofold._command where seq = $2::bigint) as "rowWaits"`
+// The keys are locked in one order, by everybody: an owner of a key and somebody else's command that names it too never run at once.
+const LOCK = {
+  name: 'twofold_sql_lock',
+  text: 'select count(pg_advisory_xact_lock(hash)) from (select hashtextextended(key, 0) as hash from unnest($1::text[]) key order by 1) sorted',
+}
+
+// What is read beside the locks was seen before they were had; where that is too old, the outcome's primary key says so at the end.
+const START = {
+  name: 'twofold_sql_start',
+  text: `with locked as materialized (${LOCK.text})
+  select ${OUTCOME_COLUMNS}, exists (select 1 from twofold._parked where _parked.id = $2::uuid) as parked
+    from locked left join twofold._outcome on id = $2::uuid`,
+}
+
+const CLAIM = { name: 'twofold_sql_claim', text: `select ${CLAIM_COLUMNS} from twofold._claim where hash = $1` }
+
+const LOOK = {
+  name: 'twofold_sql_look',
+  text: `select coalesce((select seq from twofold._event where partition = $1 order by seq desc limit 1), 0) as "lastEvent",
+  exists (select 1 from twofold._command where seq = $2::bigint) as "rowWaits"`,
+}
 
 const CUT = `select pg_terminate_backend(pid, 1000) from pg_stat_activity where pid = $1 and application_name = $2`
 
@@ -83,6 +100,8 @@ const ANSWER_MS = 5000
 
 class PostgresSqlSession implements SqlSession {
   readonly #client: pg.Client
+  readonly #trips: RoundTrips
+  readonly #names = new StatementNames()
   readonly #terminate: () => Promise<void>
   readonly #onCommitted: SqlStoreOptions['onCommitted']
   readonly #crash: CrashPoints | undefined
@@ -92,6 +111,7 @@ class PostgresSqlSession implements SqlSession {
 
   constructor(client: pg.Client, terminate: () => Promise<void>, { onCommitted, crash }: SqlStoreOptions) {
     this.#client = client
+    this.#trips = new RoundTrips(client)
     this.#terminate = terminate
     this.#onCommitted = onCommitted
     this.#crash = crash
@@ -104,7 +124,7 @@ class PostgresSqlSession implements SqlSession {
   }
 
   get transaction(): Transaction {
-    return (this.#handler ??= new SqlHandlerTransaction(this.#client))
+    return (this.#handler ??= new SqlHandlerTransaction(this.#client, this.#names))
   }
 
   get trouble(): SqlTrouble | undefined {
@@ -113,36 +133,27 @@ class PostgresSqlSession implements SqlSession {
     return this.#handler?.again === true ? 'again' : undefined
   }
 
-  async begin({ commandId, service, keys, claimHash }: SqlStart): Promise<Standing> {
+  async begin({ commandId, service, keys, look, claimHash }: SqlStart): Promise<Standing> {
     const named = textArray([...new Set(keys)].map((key) => `${service} ${key}`))
-    const queries = [
-      this.#client.query(BEGIN),
-      this.#client.query({ name: 'twofold_sql_start', text: START, values: [commandId, named] }),
-      ...(claimHash === undefined ? [] : [this.#client.query({ name: 'twofold_sql_claim', text: CLAIM, values: [claimHash] })]),
-    ]
-    const [, started, claimed] = await this.#all(queries)
+    const start = look ? { ...START, values: [named, commandId] } : { ...LOCK, values: [named] }
+    const claims = claimHash === undefined ? [] : [{ ...CLAIM, values: [claimHash] }]
+    const [, started, claimed] = await this.#ask([BEGIN, start, ...claims])
     await this.#reach('sql.begun')
-    const [row] = (started?.rows ?? []) as (OutcomeRow & { readonly parked: boolean })[]
-    if (row === undefined) throw new BatchAborted('lost', 'the start of a transaction was answered without a row')
-    const { parked, ...outcome } = row
     const [claim] = (claimed?.rows ?? []) as ClaimRow[]
-    return { outcome: isThere(outcome) ? storedOutcome(outcome) : undefined, parked, claim: claim && storedClaim(claim) }
+    const found = look ? standingOf(started) : { outcome: undefined, parked: false }
+    return { ...found, claim: claim && storedClaim(claim) }
   }
 
   async commit(batch: EffectBatch): Promise<void> {
     this.#over()
     await this.#reach('sql.handled')
-    // Where the first is refused the second rolls back: the transaction has failed by then.
-    const stored = this.#client.query(statementOf(batch))
-    const answers = this.#all([stored, this.#client.query('commit')])
-    const isStored = await stored.then(
-      () => true,
-      () => false,
-    )
+    // Where the first is refused the second is not run.
+    const message = this.#trips.send([statementOf(batch), COMMIT])
+    const answer = await guarded(() => sent(message, this.#client, 'sql.commit-sent', this.#crash))
     try {
-      await sent(answers, this.#client, 'sql.commit-sent', this.#crash)
+      await this.#answersOf(answer)
     } catch (error) {
-      throw isStored ? ofCommit(error) : error
+      throw answer instanceof Refusal && answer.done > 0 ? ofCommit(error) : error
     }
     await this.#reach('sql.committed')
     this.#onCommitted(batch)
@@ -150,19 +161,18 @@ class PostgresSqlSession implements SqlSession {
 
   async commitWithout(batch: EffectBatch): Promise<void> {
     this.#over()
-    await this.#all([this.#client.query('rollback'), this.#client.query(statementOf(batch))])
+    await this.#ask([ROLLBACK, statementOf(batch)])
     this.#onCommitted(batch)
   }
 
   async rollback(): Promise<void> {
     this.#over()
-    if (this.usable) await this.#all([this.#client.query('rollback')]).catch((error: Error) => (this.#broken ??= error))
+    if (this.usable) await this.#ask([ROLLBACK]).catch((error: Error) => (this.#broken ??= error))
   }
 
   async look(partition: number, row: string | undefined): Promise<{ lastEvent: number; rowWaits: boolean }> {
     type Found = { readonly lastEvent: string; readonly rowWaits: boolean }
-    const statement = { name: 'twofold_sql_look', text: LOOK, values: [partition, row ?? null] }
-    const [answer] = await this.#all([this.#client.query<Found>(statement)])
+    const [answer] = await this.#ask([{ ...LOOK, values: [String(partition), row ?? null] }])
     const found = answer?.rows[0] as Found | undefined
     return { lastEvent: Number(found?.lastEvent ?? 0), rowWaits: found?.rowWaits === true }
   }
@@ -190,12 +200,15 @@ class PostgresSqlSession implements SqlSession {
     this.#handler = undefined
   }
 
-  /** All answers, the first refusal once the last one is there: the connection is then at rest. */
-  #all(queries: readonly Promise<pg.QueryResult>[]): Promise<pg.QueryResult[]> {
+  /** The answers of all, in one round trip. */
+  async #ask(statements: readonly NamedStatement[]): Promise<readonly pg.QueryResult[]> {
+    return this.#answersOf(await this.#trips.send(statements))
+  }
+
+  #answersOf(answer: readonly pg.QueryResult[] | Refusal): Promise<readonly pg.QueryResult[]> {
     return guarded(async () => {
-      const answers = await Promise.allSettled(queries)
-      for (const answer of answers) if (answer.status === 'rejected') throw this.#refusal(answer.reason)
-      return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+      if (answer instanceof Refusal) throw this.#refusal(answer.error)
+      return answer
     })
   }
 
@@ -211,9 +224,16 @@ class PostgresSqlSession implements SqlSession {
   }
 }
 
-function statementOf(batch: EffectBatch): pg.QueryConfig {
-  const { name, text, values } = commitStatement(batch)
-  return { name, text, values: [...values] }
+/** As a rule a command stores one row of each kind. */
+function statementOf(batch: EffectBatch): NamedStatement {
+  return singleCommit(batch) ?? commitStatement(batch)
+}
+
+function standingOf(started: pg.QueryResult | undefined): Omit<Standing, 'claim'> {
+  const [row] = (started?.rows ?? []) as (OutcomeRow & { readonly parked: boolean })[]
+  if (row === undefined) throw new BatchAborted('lost', 'the start of a transaction was answered without a row')
+  const { parked, ...outcome } = row
+  return { outcome: isThere(outcome) ? storedOutcome(outcome) : undefined, parked }
 }
 
 /** An outer join gives a row of NULLs where there is none. */

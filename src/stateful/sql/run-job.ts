@@ -64,7 +64,7 @@ export async function runJob(job: Job, options: JobOptions): Promise<boolean> {
     try {
       job.begun = false
       job.running = false
-      await new Attempt(job, options).run(failure)
+      await new Attempt(job, options, refusals + outages > 0).run(failure)
       return true
     } catch (error) {
       if (!(error instanceof BatchAborted)) throw error
@@ -100,33 +100,58 @@ class Attempt {
   readonly #now: number
   /** Its key waits behind a failing command: it is parked there, not run. */
   #waits = false
+  /** What is stored of it has been read. */
+  #looked: boolean
 
-  constructor(job: Job, options: JobOptions) {
+  /** `again`: something stood in its way before, perhaps its own outcome. */
+  constructor(job: Job, options: JobOptions, again: boolean) {
     this.#job = job
     this.#options = options
+    const { origin, envelope } = job.work
+    // Nearly always there is nothing to be found, and if there is, the outcome's primary key refuses the commit. A parked command is looked
+    // up always: it takes its place in the order of its key among those that are parked.
+    this.#looked = again || origin.from === 'parked' || options.parking.has(envelope.service, envelope.keys[0] ?? '')
     this.#now = options.now()
   }
 
   /** `failure`: what it has failed with already; the handler is not run again. @throws BatchAborted */
   async run(failure: unknown): Promise<void> {
     const { work, parked } = this.#job
-    const { id, service, keys, claim } = work.envelope
+    const { service, keys } = work.envelope
     if (parked?.failed === true) return
     this.#mustHold()
     const late = await this.#with(async (session) => {
-      const claimHash = work.origin.from === 'direct' ? claim?.hash : undefined
-      const standing = await this.#unlessGivenUp(session, session.begin({ commandId: id, service, keys, claimHash }))
-      this.#job.running = true
-      if (await this.#ended(session, standing)) return undefined
+      if (!(await this.#begun(session))) return undefined
       this.#waits = work.origin.from !== 'parked' && this.#options.parking.has(service, keys[0] ?? '')
       const unrun = this.#waits || failure !== undefined || isExpired(work, { carriedMsMax: this.#options.carriedMsMax, now: this.#now })
       const ran = unrun ? failed(failure) : await this.#handled(session)
       if (!session.usable) return onlyFailed(ran)
-      await this.#store(session, ran)
+      await this.#end(session, ran)
       return undefined
     })
     // Its session was cut. Another one stores that; waiting for it while keeping a place in the pool could be for ever.
-    if (late !== undefined) await this.#with((session) => this.#store(session, late))
+    if (late !== undefined) await this.#with((session) => this.#end(session, late))
+  }
+
+  /** False: it is at its end already. */
+  async #begun(session: SqlSession): Promise<boolean> {
+    const { work } = this.#job
+    const { id, service, keys, claim } = work.envelope
+    const claimHash = work.origin.from === 'direct' ? claim?.hash : undefined
+    const start = { commandId: id, service, keys, look: this.#looked, claimHash }
+    const standing = await this.#unlessGivenUp(session, session.begin(start))
+    this.#job.running = true
+    return !(await this.#ended(session, standing))
+  }
+
+  /** Stores what it ended with. One that seems to have failed may have had its effect before, and failed for that. */
+  async #end(session: SqlSession, ran: Ran): Promise<void> {
+    if (ran.status === 'failed' && !this.#looked) {
+      this.#looked = true
+      await session.rollback()
+      if (!(await this.#begun(session))) return
+    }
+    await this.#store(session, ran)
   }
 
   /** Keys may be locked elsewhere for long; whoever gives the command up must not wait for that. */
@@ -181,27 +206,31 @@ class Attempt {
     const { envelope } = work
     const runner = runners.get(envelope.service)
     if (runner === undefined) throw new BatchAborted('data', `no SQL side for service '${envelope.service}'`)
-    const deadline = new AbortController()
+    const over = new AbortController()
+    const given = (): void => over.abort(cut.signal.reason)
     const late = (): void =>
-      deadline.abort(
+      over.abort(
         new TwofoldError(
           'HANDLER_FAILED',
           `the handler of ${envelope.service}.${envelope.command} was cut after ${handlerMs} ms (sqlHandlerMs)`,
         ),
       )
     const timer = setTimeout(late, handlerMs)
-    const signal = AbortSignal.any([cut.signal, deadline.signal])
+    const { signal } = over
+    cut.signal.addEventListener('abort', given, { once: true })
+    if (cut.signal.aborted) given()
     this.#job.begun = true
     try {
       const ran = await Promise.race([runner.run(envelope, { tx: session.transaction, signal, now: new Date(this.#now) }), aborted(signal)])
       if (signal.aborted || ran === undefined) {
         await session.cut()
         if (cut.signal.aborted) throw new BatchAborted('lost', 'the command was given up')
-        return failed(deadline.signal.reason)
+        return failed(signal.reason)
       }
       return this.#judged(session, ran)
     } finally {
       clearTimeout(timer)
+      cut.signal.removeEventListener('abort', given)
     }
   }
 

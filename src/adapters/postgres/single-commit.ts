@@ -1,0 +1,117 @@
+// What one SQL command stores, as a statement of its own. The general one (./commit-statement.ts) takes arrays apart, and to set that up
+// costs PostgreSQL more than storing one row of each kind does. What is checked is the same: the fence and the row of the log are counted,
+// outcome, claim and event meet their primary keys, and whatever is not as it should be raises inside the statement.
+import type { EffectBatch } from '../../ports/effect-store.ts'
+import { encodeEvents } from './event-rows.ts'
+import type { NamedStatement } from './round-trip.ts'
+
+type Values = readonly (string | null)[]
+
+interface Part {
+  readonly name: 'fence' | 'outcome' | 'claim' | 'event' | 'consumed'
+  /** The CTE; `$1`, `$2` … stand for its own values and are renumbered. */
+  readonly sql: string
+  /** How many values it has. */
+  readonly width: number
+  /** Of each row that the batch has for it. */
+  readonly values: (batch: EffectBatch) => readonly Values[]
+  /** What it means when no row came out. Left out where the statement itself raises. */
+  readonly counted?: 'fenced' | 'conflict'
+}
+
+const parts: readonly Part[] = [
+  {
+    name: 'fence',
+    sql: 'select 1 from twofold._partition where partition = $1 and epoch = $2 for share',
+    width: 2,
+    values: ({ fences }) => fences.map(({ partition, epoch }) => [String(partition), epoch]),
+    counted: 'fenced',
+  },
+  {
+    name: 'outcome',
+    sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq, finished_at)
+      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    width: 10,
+    values: ({ outcomes }) =>
+      outcomes.map((outcome) => [
+        outcome.id,
+        outcome.service,
+        outcome.command,
+        outcome.status,
+        outcome.code ?? null,
+        outcome.body ?? null,
+        String(outcome.version),
+        String(outcome.partition),
+        String(outcome.eventSeq),
+        outcome.finishedAt.toISOString(),
+      ]),
+  },
+  {
+    name: 'claim',
+    sql: 'insert into twofold._claim (hash, fingerprint, command_id) values ($1, $2, $3)',
+    width: 3,
+    values: ({ claims }) => claims.map(({ hash, fingerprint, commandId }) => [hash, fingerprint, commandId]),
+  },
+  {
+    name: 'event',
+    sql: 'insert into twofold._event (partition, seq, count, body) values ($1, $2, $3, $4)',
+    width: 4,
+    values: ({ events }) =>
+      events.map((event) => [String(event.partition), String(event.last), String(event.lines.length), encodeEvents(event)]),
+  },
+  {
+    name: 'consumed',
+    sql: 'delete from twofold._command where seq = $1 returning 1',
+    width: 1,
+    values: ({ consumed }) => consumed.map((seq) => [seq]),
+    counted: 'conflict',
+  },
+]
+
+/** Without these there is no end of a command. */
+const always = new Set<Part['name']>(['fence', 'outcome'])
+
+/** The texts of all sets of parts that there can be, by name: to make one costs as much as to send it. */
+const texts: ReadonlyMap<string, string> = new Map(
+  parts
+    .reduce<Part[][]>((sets, part) => [...(always.has(part.name) ? [] : sets), ...sets.map((set) => [...set, part])], [[]])
+    .map((set) => [nameOf(set), compose(set)]),
+)
+
+/** The statement of a batch that is the end of one command; undefined for one that holds more, or anything that is seldom. */
+export function singleCommit(batch: EffectBatch): NamedStatement | undefined {
+  if (holdsOthers(batch)) return undefined
+  const used: Part[] = []
+  const values: (string | null)[] = []
+  for (const part of parts) {
+    const [row, more] = part.values(batch)
+    if (more !== undefined) return undefined
+    if (row === undefined) continue
+    used.push(part)
+    values.push(...row)
+  }
+  const name = nameOf(used)
+  const text = texts.get(name)
+  return text === undefined ? undefined : { name, text, values }
+}
+
+function holdsOthers({ writes, reads, unparked, retried, parked, deadLetters }: EffectBatch): boolean {
+  return writes.length + reads.length + unparked.length + retried.length + parked.length + deadLetters.length > 0
+}
+
+function nameOf(used: readonly Part[]): string {
+  return `twofold_single_${used.map(({ name }) => name).join('_')}`
+}
+
+function compose(used: readonly Part[]): string {
+  let first = 0
+  const expressions = used.map(({ name, sql, width }) => {
+    const shift = first
+    first += width
+    return `"${name}" as materialized (${sql.replaceAll(/\$(\d+)/g, (_, number: string) => `$${Number(number) + shift}`)})`
+  })
+  const checks = used.flatMap(({ name, counted }) =>
+    counted === undefined ? [] : [`when not exists (select from "${name}") then twofold.abort_batch('${counted}: no ${name}')`],
+  )
+  return `with ${expressions.join(',\n')}\nselect case ${checks.join('\n')} else 1 end`
+}
