@@ -19,7 +19,7 @@ const wallets = defineContract('wallets', {
       input: z.object({ from: z.string(), to: z.string(), cents: z.int().positive() }),
       key: (input) => [input.from, input.to], // both change, or neither does
       reply: cents,
-      rejections: { insufficientFunds: rejection(cents) },
+      rejections: { insufficientFunds: rejection(cents), noSuchWallet: rejection(undefined, { status: 404 }) },
     }),
   },
   queries: { wallet: query({ route: 'GET /wallets/:name', input: z.object({ name: z.string() }), output: cents }) },
@@ -43,9 +43,10 @@ const walletsStateful = statefulSql(wallets, {
           .set((wallet) => ({ cents: wallet('cents', '+', by) }))
           .where('name', '=', name)
           .returning('cents')
-      const from = await change(input.from, -input.cents).executeTakeFirstOrThrow()
+      const from = await change(input.from, -input.cents).executeTakeFirst()
+      if (from === undefined) return reject.noSuchWallet()
       if (from.cents < 0) return reject.insufficientFunds({ cents: from.cents + input.cents }) // undoes the update
-      await change(input.to, input.cents).executeTakeFirstOrThrow()
+      if ((await change(input.to, input.cents).executeTakeFirst()) === undefined) return reject.noSuchWallet()
       emit.transferred(input)
       return from
     },
@@ -73,6 +74,7 @@ await Promise.all([anna, ben].map((name) => client.deposit({ name, cents: 100 })
 await Promise.all(Array.from({ length: 50 }, () => client.transfer({ from: anna, to: ben, cents: 1 }))) // no race, no deadlock
 await Promise.all(Array.from({ length: 20 }, () => client.transfer({ from: ben, to: anna, cents: 1 })))
 console.log('anna:', await client.wallet({ name: anna }), 'ben:', await client.wallet({ name: ben }))
-
 const refused = await client.transfer({ from: anna, to: ben, cents: 1000 })
 if (refused.status === 'rejected') console.log('rejected:', refused.code, refused.data)
+const unknown = await client.transfer({ from: anna, to: 'nobody', cents: 1 })
+if (unknown.status === 'rejected') console.log('rejected:', unknown.code)

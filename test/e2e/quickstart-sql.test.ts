@@ -8,6 +8,7 @@ const FILE = 'examples/quickstart-sql/main.ts'
 
 const OUTPUT = `anna: { cents: 70 } ben: { cents: 130 }
 rejected: insufficientFunds { cents: 70 }
+rejected: noSuchWallet
 `
 
 const programs: Program[] = []
