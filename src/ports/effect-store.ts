@@ -85,6 +85,8 @@ export interface ParkWrite {
 /** The head of a parked key failed again: it keeps its place. */
 export interface RetryWrite {
   readonly seq: string
+  /** How many attempts are stored of it; with any other number it was tried by somebody else meanwhile, and this is a conflict. */
+  readonly was: number
   readonly attempts: number
   readonly delayMs: number
   readonly error: string

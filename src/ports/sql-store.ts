@@ -10,6 +10,8 @@ export interface Standing {
   readonly outcome: StoredOutcome | undefined
   /** It waits among the parked ones. */
   readonly parked: boolean
+  /** How many attempts are stored of the parked command that was asked for. */
+  readonly attempts?: number | undefined
   /** Whoever has used its Idempotency-Key before. */
   readonly claim: StoredClaim | undefined
 }
@@ -20,25 +22,34 @@ export interface SqlStart {
   readonly service: string
   /** They are locked until the transaction ends, against whoever runs commands of theirs elsewhere. */
   readonly keys: readonly string[]
-  /**
-   * Whether it is looked up what is known of it. Without that nothing is, and one that has run before is refused when it is stored, as a
-   * `conflict`.
-   */
-  readonly look: boolean
   /** The hash of its Idempotency-Key, where that has to be looked up. */
   readonly claimHash: string | undefined
+  /** Its number among the parked commands, where it comes from there. */
+  readonly parkedSeq: string | undefined
 }
 
 /**
  * Why a handler's statements failed. `again`: the database asks to run the transaction anew (serialization, deadlock, a lock that was not to
- * be had). `idle`: it stood still inside its transaction for too long and was ended. `lost`: the connection or the server failed.
+ * be had). `idle`: it stood still inside its transaction for too long and was ended. `ended`: a statement of it ended the transaction.
+ * `lost`: the connection or the server failed.
  */
-export type SqlTrouble = 'again' | 'idle' | 'lost'
+export type SqlTrouble = 'again' | 'idle' | 'ended' | 'lost'
 
 /** One connection of SQL handlers, with one transaction at a time. */
 export interface SqlSession {
-  /** Begins a transaction and locks the keys. @throws BatchAborted */
+  /** Begins a transaction, locks the keys and looks up what is known of the command. @throws BatchAborted */
   begin(start: SqlStart): Promise<Standing>
+  /**
+   * The same with the first statement that is said in the transaction, in one round trip, and without looking anything up: a command that has
+   * run before is refused when it is stored, as a `conflict`.
+   */
+  beginLater(start: Pick<SqlStart, 'service' | 'keys'>): void
+  /** The transaction has begun, and its keys are locked. */
+  readonly hasBegun: boolean
+  /** Its first statement is under way; perhaps it waits for the keys. */
+  readonly waitsForKeys: boolean
+  /** @throws BatchAborted where it was to begin and was refused, whatever the handler made of that */
+  mustNotBeRefused(): void
   /** The transaction under way, as a handler sees it. */
   readonly transaction: Transaction
   /** What went wrong in the transaction under way, whether or not the handler let it out. */
@@ -52,7 +63,7 @@ export interface SqlSession {
   look(partition: number, row: string | undefined): Promise<{ readonly lastEvent: number; readonly rowWaits: boolean }>
   /** Ends the connection and the transaction with it, also in the middle of a statement. Returns when its locks are free, or after a moment. */
   cut(): Promise<void>
-  /** False: it cannot be used again. */
+  /** False: it cannot be used for another command. */
   readonly usable: boolean
   close(): Promise<void>
 }

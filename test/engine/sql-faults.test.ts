@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
 import { BatchAborted } from '../../src/ports/effect-store.ts'
 import { until } from '../e2e/program.ts'
+import { proxyTo } from '../support/proxy.ts'
 import { butSql, sqlScene, type SqlScene } from './sql-fixture.ts'
 import { within } from '../support/within.ts'
 
@@ -58,6 +59,66 @@ test('a COMMIT of an SQL handler whose answer is lost is neither repeated nor de
   while (scene.partitionOf(`c-${counter}`, 'counters') !== scene.partitionOf('a')) counter += 1
   expect(await scene.call(engine, 'count', { account: `c-${counter}` })).toMatchObject(finished)
   expect([await scene.balances(), await scene.count('outcome'), await scene.eventNumbers()]).toEqual([{ a: 5 }, 6, [[1, 2, 3, 4, 5, 6]]])
+})
+
+test('a connection that falls silent in the last round trip of an SQL command holds up its partition for a third of a lease at most', async () => {
+  const proxy = await proxyTo(scene.url)
+  try {
+    const engine = await scene.engine(undefined, { sqlUrl: proxy.url, leaseMs: 1500, retry: { attempts: 1 } })
+    let runs = 0
+    scene.acts.set('a', async (tx) => {
+      runs += 1
+      await tx.query(insert('a'))
+      if (runs === 1) proxy.freeze()
+    })
+    expect(await within('the command has ended', scene.call(engine, 'act', { account: 'a' }), 8000)).toMatchObject(finished)
+    expect([runs, await scene.balances(), await scene.eventNumbers()]).toEqual([2, { a: 1 }, [[1]]])
+  } finally {
+    await proxy.close()
+  }
+})
+
+test('a handler whose keys were not to be had has not ended, whatever it made of that, and is run again', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  const rival = await scene.clientOf()
+  let runs = 0
+  for (const [account, error] of [
+    ['a', undefined],
+    ['b', new Error('of its own')],
+  ] as const) {
+    await rival.query('begin')
+    await rival.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`vault ${account}`])
+    scene.acts.set(account, async (tx) => {
+      runs += 1
+      await tx.query(insert(account)).catch(async () => {
+        await rival.query('rollback')
+        if (error !== undefined) throw error
+      })
+    })
+    expect(await scene.call(engine, 'act', { account })).toMatchObject(finished)
+  }
+  await rival.end()
+  expect([runs, await scene.balances(), await scene.count('dead_letter')]).toEqual([4, { a: 1, b: 1 }, 0])
+})
+
+test('what an SQL handler leaves on its connection is not there for the next one', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 }, connectionsMax: 1 })
+  const [pids, seen]: [number[], unknown[]] = [[], []]
+  let says: readonly string[] = []
+  scene.acts.set('a', async (tx) => {
+    for (const text of says) await tx.query(text)
+    const { rows } = await tx.query<{ pid: number; setting: string; locks: number }>(`select pg_backend_pid() as pid,
+      current_setting('search_path') as setting, (select count(*)::int from pg_locks where locktype = 'advisory' and objid = 4711) as locks`)
+    pids.push(rows[0]?.pid ?? 0)
+    seen.push([rows[0]?.setting, rows[0]?.locks])
+  })
+  for (const texts of [[], ['set local search_path = here'], [`set search_path = there`, 'select pg_advisory_lock(4711)'], []]) {
+    says = texts
+    expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+  }
+  expect(seen).toEqual([expect.arrayContaining([0]), ['here', 0], ['there', 1], seen[0]])
+  const [first, second, third, fourth] = pids
+  expect([second === first, third === first, fourth === first]).toEqual([true, true, false])
 })
 
 test('a COMMIT that is stored only after the command was run again stores one of the two', async () => {
@@ -135,6 +196,34 @@ test('an SQL command that is parked by a COMMIT whose answer is lost is not over
   broken = false
   await until('the key has gone on', async () => (await scene.balances())['a'] === 11)
   expect(await scene.eventNumbers()).toEqual([[1, 2]])
+})
+
+test('an attempt of a parked SQL command whose COMMIT is not answered is counted once', async () => {
+  let losses = 0
+  const engine = await scene.engine(undefined, {
+    retry: { attempts: 4 },
+    session: (real) =>
+      butSql(real, {
+        commitWithout: async (batch) => {
+          await real.commitWithout(batch)
+          if (batch.retried.length === 0) return
+          losses += 1
+          await real.close()
+          throw new BatchAborted('lost', 'the answer never came')
+        },
+      }),
+  })
+  let runs = 0
+  scene.acts.set('a', async () => {
+    runs += 1
+    throw new Error('never')
+  })
+  expect((await scene.call(engine, 'act', { account: 'a' })).status).toBe('held')
+  const behind = await scene.call(engine, 'put', { account: 'a' })
+  expect(['held', 'finished']).toContain(behind.status)
+  await until('the key has gone on', async () => (await scene.balances())['a'] === 1)
+  expect([losses, runs]).toEqual([2, 4])
+  expect((await scene.client.query('select attempts from twofold.dead_letter')).rows).toEqual([{ attempts: 4 }])
 })
 
 test('a deadlock between two SQL handlers is resolved without anybody noticing', async () => {

@@ -117,6 +117,8 @@ export interface SqlEngineOptions {
   readonly mayWrite?: () => boolean
   readonly connectionsMax?: number
   readonly leaseMs?: number
+  /** Where SQL handlers find the database. */
+  readonly sqlUrl?: string
   readonly session?: (real: SqlSession) => SqlSession
 }
 
@@ -145,18 +147,22 @@ export class SqlScene {
     this.client = client
   }
 
+  get url(): string {
+    return this.#database.url
+  }
+
   get partitions(): number[] {
     return Array.from({ length: this.slots.partitionCount }, (_, partition) => partition)
   }
 
   async engine(partitions: readonly number[] = this.partitions, options: SqlEngineOptions = {}): Promise<Engine> {
     const storing = {
-      url: this.#database.url,
+      url: this.url,
       instanceId: this.instanceId,
       leaseMs: options.leaseMs ?? 10_000,
       onCommitted: () => undefined,
     }
-    const store = new PostgresSqlStore({ ...storing, statementMs: options.handlerMs ?? 20_000 })
+    const store = new PostgresSqlStore({ ...storing, url: options.sqlUrl ?? this.url, statementMs: options.handlerMs ?? 20_000 })
     const engine = new Engine({
       sides: [countersSide as unknown as AnyStateful],
       sql: {
@@ -245,6 +251,13 @@ export class SqlScene {
       'select array_agg(seq order by seq) as seqs from twofold.event group by partition order by partition',
     )
     return rows.map(({ seqs }) => seqs.map(Number))
+  }
+
+  /** A connection of somebody else, to be ended by whoever asks for it. */
+  async clientOf(): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: this.url })
+    await client.connect()
+    return client
   }
 
   async close(): Promise<void> {

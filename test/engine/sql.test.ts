@@ -94,7 +94,7 @@ test('an SQL command that is carried twice takes effect once, and both are told 
 })
 
 test('an SQL command that would end otherwise when it is run again is told its first answer', async () => {
-  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  const engine = await scene.engine()
   scene.acts.set('once', async (tx) => void (await tx.query(`insert into account values ('once', 1)`)))
   await scene.call(engine, 'put', { account: 'a', amount: 5 })
   for (const envelope of [scene.envelope('act', { account: 'once' }), scene.envelope('take', { account: 'a', amount: 5 })]) {
@@ -201,7 +201,17 @@ test('what would begin or end the transaction of an SQL handler is refused', asy
   const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
   const refused: string[] = []
   scene.acts.set('a', async (tx) => {
-    for (const text of ['commit', ' -- so\n ROLLBACK', 'begin', 'start  transaction', '/* no */ end', 'abort', 'prepare transaction $$a$$'])
+    for (const text of [
+      'commit',
+      ' -- so\n ROLLBACK',
+      'begin',
+      'start  transaction',
+      '/* no */ end',
+      'abort',
+      'prepare transaction $$a$$',
+      '; commit',
+      '/* /* no */ */ commit',
+    ])
       await tx.query(text).catch((error: Error) => refused.push(error.message))
     await tx.query('savepoint s')
     await tx.query('rollback to savepoint s')
@@ -209,7 +219,7 @@ test('what would begin or end the transaction of an SQL handler is refused', asy
     await tx.query(`insert into account values ('a', 1)`)
   })
   expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
-  expect(refused).toHaveLength(7)
+  expect(refused).toHaveLength(9)
   for (const message of refused) expect(message).toContain('would begin or end a transaction')
   scene.acts.set('b', async (tx) => void (await tx.query('select 1; commit')))
   expect(await scene.call(engine, 'act', { account: 'b' })).toMatchObject({ outcome: { status: 'dead' } })

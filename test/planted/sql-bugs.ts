@@ -1,9 +1,9 @@
 // Bugs in how SQL handlers are run. See ./bugs.ts.
 import type { PlantedBug } from './bugs.ts'
 
-const store = 'adapters/postgres/sql-store.ts'
+const session = 'adapters/postgres/sql-session.ts'
 const transaction = 'adapters/postgres/handler-transaction.ts'
-const job = 'stateful/sql/run-job.ts'
+const attempt = 'stateful/sql/attempt.ts'
 const sql = 'test/engine/sql.test.ts'
 const executor = 'src/stateful/sql/executor.test.ts'
 const faults = 'test/engine/sql-faults.test.ts'
@@ -11,9 +11,9 @@ const faults = 'test/engine/sql-faults.test.ts'
 export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'the outcome of an SQL handler is stored after its transaction',
-    file: store,
-    find: 'this.#trips.send([statementOf(batch), COMMIT])',
-    replace: 'this.#trips.send([COMMIT, statementOf(batch)])',
+    file: session,
+    find: 'this.#opening.send([statementOf(batch), COMMIT])',
+    replace: 'this.#opening.send([COMMIT, statementOf(batch)])',
     test: sql,
     claim: 'what an SQL handler changes is stored with its outcome and its event in one transaction',
   },
@@ -43,7 +43,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'an SQL command that fails when it is run again has failed',
-    file: job,
+    file: attempt,
     find: "if (ran.status === 'failed' && !this.#looked)",
     replace: 'if (false)',
     test: sql,
@@ -52,10 +52,82 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'what was prepared for a table that has changed is used on',
     file: transaction,
-    find: 'if (statement.name === undefined && name !== undefined && isOutdated(error))',
+    find: 'if (name === undefined && isOutdated(error))',
     replace: 'if (false)',
     test: sql,
     claim: 'a table that changes under a statement',
+  },
+  {
+    name: 'what ended the transaction is not noticed',
+    file: transaction,
+    find: "if (trips.isOutside || ENDED.has(result?.command ?? ''))",
+    replace: 'if (false)',
+    test: 'src/adapters/postgres/handler-transaction.test.ts',
+    claim: 'a statement that has ended the transaction all the same',
+  },
+  {
+    name: 'a semicolon before COMMIT hides it',
+    file: 'adapters/postgres/handler-statement.ts',
+    find: '[\\s;]|--',
+    replace: '[\\s]|--',
+    test: sql,
+    claim: 'what would begin or end the transaction',
+  },
+  {
+    name: 'settings of a handler stay on its connection',
+    file: session,
+    find: 'this.#handler.leavesTraces || this.#handler.hasEnded',
+    replace: 'this.#handler.hasEnded',
+    test: faults,
+    claim: 'what an SQL handler leaves on its connection',
+  },
+  {
+    name: 'a connection that is silent in the last round trip is waited for',
+    file: session,
+    find: '    }, this.#options.finishMs)',
+    replace: '    }, 2 ** 30)',
+    test: faults,
+    claim: 'a connection that falls silent in the last round trip',
+  },
+  {
+    name: 'a key that others hold counts as an attempt',
+    file: 'stateful/sql/run-job.ts',
+    find: '        else busy += 1',
+    replace: '        else refusals += 1',
+    test: executor,
+    claim: 'a key that is locked elsewhere again and again',
+  },
+  {
+    name: 'a handler goes on in a transaction that has not begun',
+    file: 'adapters/postgres/opening.ts',
+    find: 'if (answer.done < said) return (this.#refusal = answer)',
+    replace: '',
+    test: 'src/adapters/postgres/opening.test.ts',
+    claim: 'where the beginning is refused',
+  },
+  {
+    name: 'one key of an SQL command is not locked',
+    file: session,
+    find: 'select pg_advisory_xact_lock(hashtextextended($1, 0))',
+    replace: 'select hashtextextended($1, 0)',
+    test: faults,
+    claim: 'a handler whose keys were not to be had',
+  },
+  {
+    name: 'an attempt that is stored already is made again',
+    file: attempt,
+    find: 'attempts !== undefined && attempts !== work.origin.attempts',
+    replace: 'attempts === -1',
+    test: faults,
+    claim: 'an attempt of a parked SQL command whose COMMIT',
+  },
+  {
+    name: 'an attempt is noted over another one that was stored meanwhile',
+    file: 'adapters/postgres/commit-statement.ts',
+    find: 'where p.seq = t.seq and p.attempts = t.was returning 1',
+    replace: 'where p.seq = t.seq and t.was is not null returning 1',
+    test: 'src/adapters/postgres/commit-statement.test.ts',
+    claim: 'an attempt of a parked command is noted once',
   },
   {
     name: 'SQL commands of one key do not wait for each other',
@@ -67,7 +139,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'keys of other owners are not locked',
-    file: store,
+    file: session,
     find: 'select count(pg_advisory_xact_lock(hash))',
     replace: 'select count(hash)',
     test: sql,
@@ -75,7 +147,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'the first command of a row consumes it',
-    file: job,
+    file: attempt,
     find: 'row.remaining === 1 ? [row.seq]',
     replace: 'row.remaining >= 1 ? [row.seq]',
     test: sql,
@@ -83,7 +155,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'what a handler changed before it rejected is kept',
-    file: job,
+    file: attempt,
     find: "if (planned.batch.outcomes[0]?.status === 'succeeded')",
     replace: "if (planned.batch.outcomes[0]?.status !== 'dead')",
     test: sql,
@@ -92,7 +164,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'a handler may end its transaction',
     file: transaction,
-    find: 'if (ENDS.test(statement.text))',
+    find: 'if (endsTransaction(text))',
     replace: 'if (false)',
     test: sql,
     claim: 'what would begin or end the transaction',
@@ -107,15 +179,15 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'an SQL handler is not cut at its deadline',
-    file: job,
-    find: 'const timer = setTimeout(late, handlerMs)',
-    replace: 'const timer = setTimeout(late, 2 ** 30)',
+    file: attempt,
+    find: '    timer = setTimeout(late, handlerMs)',
+    replace: '    timer = setTimeout(late, 2 ** 30)',
     test: faults,
     claim: 'an SQL handler that does not end is cut',
   },
   {
     name: 'the time in which it may write ends while a handler runs, and it writes',
-    file: job,
+    file: attempt,
     find: "if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance",
     replace: "if (false) throw new BatchAborted('fenced', 'the lease of this instance",
     test: faults,
@@ -123,7 +195,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a reply that rests on a transaction which is gone is stored',
-    file: job,
+    file: attempt,
     find: '      return this.#judged(session, ran)\n',
     replace: "      return ran.status === 'succeeded' ? ran : this.#judged(session, ran)\n",
     test: faults,
@@ -131,7 +203,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a command that was parked by a COMMIT whose answer was lost is not noted',
-    file: job,
+    file: attempt,
     find: 'if (holds && !isParked)',
     replace: 'if (false)',
     test: faults,
@@ -155,7 +227,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   },
   {
     name: 'an SQL command waits for its keys when it is given up',
-    file: job,
+    file: attempt,
     find: 'await Promise.race([begun, aborted(this.#job.cut.signal)])',
     replace: 'await begun',
     test: executor,

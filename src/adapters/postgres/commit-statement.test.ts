@@ -97,3 +97,12 @@ test('fewer rows than expected raise inside the statement, with what was missing
     message: 'conflict: 0 of 1 consumed',
   })
 })
+
+test('an attempt of a parked command is noted once', async () => {
+  const insert = `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at)
+    values (0, 's', 'a', gen_random_uuid(), '{}', 1, now()) returning seq`
+  const seq = (await client.query<{ seq: string }>(insert)).rows[0]?.seq ?? ''
+  const { text, values } = commitStatement({ ...emptyBatch, retried: [{ seq, was: 1, attempts: 2, delayMs: 0, error: 'no' }] })
+  await client.query(text, [...values])
+  await expect(client.query(text, [...values])).rejects.toMatchObject({ code: 'TF001', message: expect.stringMatching(/^conflict/) })
+})

@@ -195,9 +195,11 @@ const parts: readonly Part[] = [
     name: 'retried',
     count: (batch) => batch.retried.length,
     sql: `update twofold._parked p set attempts = t.attempts, due_at = ${dueAt('t.delay_ms')}, error = t.error
-      from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) t(seq, attempts, delay_ms, error) where p.seq = t.seq returning 1`,
+      from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::text[]) t(seq, was, attempts, delay_ms, error)
+      where p.seq = t.seq and p.attempts = t.was returning 1`,
     arrays: ({ retried }) => [
       plainArray(retried.map((row) => row.seq)),
+      plainArray(retried.map((row) => row.was)),
       plainArray(retried.map((row) => row.attempts)),
       plainArray(retried.map((row) => delay(row.delayMs))),
       textArray(retried.map((row) => storableText(row.error))),

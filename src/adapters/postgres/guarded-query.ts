@@ -12,9 +12,14 @@ export async function guarded<Result>(call: () => Promise<Result>): Promise<Resu
   try {
     return await call()
   } catch (error) {
-    if (error instanceof BatchAborted) throw error
-    throw new BatchAborted(failureOf(error), error instanceof Error ? error.message : String(error), error)
+    throw abortedBy(error)
   }
+}
+
+/** The reason why a batch stored nothing, from what a statement failed with. */
+export function abortedBy(error: unknown): BatchAborted {
+  if (error instanceof BatchAborted) return error
+  return new BatchAborted(failureOf(error), error instanceof Error ? error.message : String(error), error)
 }
 
 /** Why PostgreSQL refused, from the SQLSTATE; without one it was the connection. */

@@ -2,33 +2,43 @@
 import type pg from 'pg'
 import { TwofoldError } from '../../errors.ts'
 import type { Transaction } from '../../ports/database.ts'
+import { endsTransaction, leavesTraces } from './handler-statement.ts'
+import type { Opening } from './opening.ts'
 import { sqlState } from './pg-errors.ts'
+import { Refusal, type RoundTrips } from './round-trip.ts'
 import type { StatementNames } from './statement-names.ts'
-
-/** Words that begin or end a transaction. `rollback to`, `savepoint` and `release` are a handler's to use. */
-const ENDS =
-  /^(?:\s|--[^\n]*\n|\/\*[^]*?\*\/)*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:\w+\s+)?to\b))\b/i
 
 /** Refusals that say nothing about the handler: serialization failure, deadlock, a lock that was not to be had in time. */
 const AGAIN = new Set(['40001', '40P01', '55P03'])
 
+/** What the server answers to whatever ends a transaction, or begins another one behind it. `rollback to` is answered as `ROLLBACK`. */
+const ENDED = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'PREPARE TRANSACTION'])
+
 /** As `pg` takes it; one with a name is prepared once a connection, and so is a text that is said again. */
-interface Statement {
+interface Given {
   readonly text: string
-  readonly values: readonly unknown[]
+  readonly values?: readonly unknown[]
   readonly name?: string
 }
 
+/** What a connection has for all of its handlers. */
+export interface HandlerConnection {
+  readonly trips: RoundTrips
+  readonly names: StatementNames
+}
+
 export class SqlHandlerTransaction implements Transaction {
-  readonly #client: pg.Client
-  readonly #names: StatementNames
-  #ended = false
+  readonly #opening: Opening
+  readonly #connection: HandlerConnection
+  #over = false
   #again = false
   #broken: Error | undefined
+  #hasEnded = false
+  #leavesTraces = false
 
-  constructor(client: pg.Client, names: StatementNames) {
-    this.#client = client
-    this.#names = names
+  constructor(opening: Opening, connection: HandlerConnection) {
+    this.#opening = opening
+    this.#connection = connection
   }
 
   /** The database asks to run it anew. */
@@ -41,12 +51,23 @@ export class SqlHandlerTransaction implements Transaction {
     return this.#broken
   }
 
+  /** A statement has ended it, although none may. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
+  }
+
+  /** Something that the handler said outlives it on the connection. */
+  get leavesTraces(): boolean {
+    return this.#leavesTraces
+  }
+
+  /** No further statements are taken. */
   end(): void {
-    this.#ended = true
+    this.#over = true
   }
 
   query<Row = Record<string, unknown>>(
-    text: string | (Pick<Statement, 'text' | 'name'> & Partial<Statement>),
+    text: string | Given,
     values?: readonly unknown[],
   ): Promise<{ rows: Row[]; rowCount: number | null }> {
     const answer = this.#query<Row>(typeof text === 'string' ? { text, values: values ?? [] } : { values: values ?? [], ...text })
@@ -55,38 +76,40 @@ export class SqlHandlerTransaction implements Transaction {
     return answer
   }
 
-  async #query<Row>(statement: Statement): Promise<{ rows: Row[]; rowCount: number | null }> {
-    if (this.#ended) throw misused('its transaction is over: a handler waits for all of its statements before it returns')
-    if (ENDS.test(statement.text))
-      throw misused(
-        `'${statement.text.trim().slice(0, 40)}' would begin or end a transaction: Twofold commits it with the outcome, or rolls it back`,
-      )
-    const name = statement.name ?? this.#names.nameOf(statement.text)
-    try {
-      // Extended, so that one statement is one statement: `select 1; commit` is refused.
-      const { rows, rowCount } = await this.#client.query({
-        ...statement,
-        ...(name === undefined ? {} : { name }),
-        values: [...statement.values],
-        queryMode: 'extended',
-      } as pg.QueryConfig)
-      return { rows: rows as Row[], rowCount }
-    } catch (error) {
-      const state = sqlState(error)
-      if (state === undefined || /^(?:57P|25P03)/.test(state)) this.#broken ??= error as Error
-      if (state !== undefined && AGAIN.has(state)) this.#again = true
-      if (statement.name === undefined && name !== undefined && isOutdated(error)) {
-        this.#names.forget(statement.text)
-        this.#again = true
-      }
-      throw error
+  async #query<Row>(given: Given): Promise<{ rows: Row[]; rowCount: number | null }> {
+    if (this.#over) throw misused('its transaction is over: a handler waits for all of its statements before it returns')
+    const { text, values = [] } = given
+    const { trips, names } = this.#connection
+    if (endsTransaction(text))
+      throw misused(`'${text.trim().slice(0, 40)}' would begin or end a transaction: Twofold commits it with the outcome, or rolls it back`)
+    this.#leavesTraces ||= leavesTraces(text)
+    // A message takes one statement a text, so `select 1; commit` is refused.
+    const answer = await this.#opening.send([{ name: given.name ?? names.nameOf(text) ?? '', text, values }])
+    if (answer instanceof Refusal) throw this.#refused(answer.error, given)
+    const [result] = answer as readonly (pg.QueryResult | undefined)[]
+    if (trips.isOutside || ENDED.has(result?.command ?? '')) {
+      this.#hasEnded = true
+      throw misused(`'${text.trim().slice(0, 40)}' has ended the transaction: what was changed before it may be stored without its outcome`)
     }
+    return { rows: (result?.rows ?? []) as Row[], rowCount: result?.rowCount ?? null }
+  }
+
+  #refused(error: unknown, { text, name }: Given): unknown {
+    const state = sqlState(error)
+    if (state === undefined || /^(?:57P|25P03)/.test(state)) this.#broken ??= error as Error
+    if (state !== undefined && AGAIN.has(state)) this.#again = true
+    if (name === undefined && isOutdated(error)) {
+      this.#connection.names.forget(text)
+      this.#again = true
+    }
+    return error
   }
 }
 
-/** A table was changed under a statement that was prepared: it gives other columns now. Who prepared it prepares it anew. */
+/** A table was changed under a statement that was prepared, or it was deallocated. Who prepared it prepares it anew. */
 function isOutdated(error: unknown): boolean {
-  return sqlState(error) === '0A000' && (error as { routine?: unknown }).routine === 'RevalidateCachedQuery'
+  const state = sqlState(error)
+  return state === '26000' || (state === '0A000' && (error as { routine?: unknown }).routine === 'RevalidateCachedQuery')
 }
 
 function misused(message: string): TwofoldError {

@@ -24,7 +24,8 @@ export function translate(error: unknown): unknown {
 /** The SQLSTATE of an error, or undefined for one that did not come from the server. */
 export function sqlState(error: unknown): string | undefined {
   const { code } = (error ?? {}) as { code?: unknown }
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+  // A broken pipe has five letters too.
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE' ? code : undefined
 }
 
 /** Whether a value was refused: SQLSTATE class 22 (data) or 23 (integrity). */

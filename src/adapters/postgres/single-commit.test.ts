@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import pg from 'pg'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { encodeEvent } from '../../ports/event-log.ts'
-import type { EffectBatch } from '../../ports/effect-store.ts'
+import { emptyBatch, type EffectBatch } from '../../ports/effect-store.ts'
 import { commitStatement } from './commit-statement.ts'
 import { migrate } from './migrate.ts'
 import { singleCommit } from './single-commit.ts'
@@ -33,17 +33,12 @@ async function ended(): Promise<EffectBatch> {
   const outcome = { id, service: 's', command: 'c', status: 'succeeded' as const, code: undefined, body: '{"cents":1}' }
   const line = encodeEvent(0, id, 0, 0, 'a', '{}')
   return {
+    ...emptyBatch,
     fences: [{ partition: 1, epoch: '0' }],
-    writes: [],
-    reads: [],
     outcomes: [{ ...outcome, version: 0, partition: 1, eventSeq: ids, finishedAt: new Date('2026-01-02T03:04:05.678Z') }],
     claims: [{ hash: String(ids).padStart(64, 'a'), fingerprint: 'b'.repeat(64), commandId: id }],
     events: [{ partition: 1, last: ids, time: 1, kinds: [{ service: 's', name: 'e', shape: 1 }], lines: [line] }],
     consumed: [row?.seq ?? ''],
-    unparked: [],
-    retried: [],
-    parked: [],
-    deadLetters: [],
   }
 }
 

@@ -3,7 +3,7 @@
 // outcome, claim and event meet their primary keys, and whatever is not as it should be raises inside the statement.
 import type { EffectBatch } from '../../ports/effect-store.ts'
 import { encodeEvents } from './event-rows.ts'
-import type { NamedStatement } from './round-trip.ts'
+import type { Statement } from './round-trip.ts'
 
 type Values = readonly (string | null)[]
 
@@ -79,7 +79,7 @@ const texts: ReadonlyMap<string, string> = new Map(
 )
 
 /** The statement of a batch that is the end of one command; undefined for one that holds more, or anything that is seldom. */
-export function singleCommit(batch: EffectBatch): NamedStatement | undefined {
+export function singleCommit(batch: EffectBatch): Statement | undefined {
   if (holdsOthers(batch)) return undefined
   const used: Part[] = []
   const values: (string | null)[] = []

@@ -280,7 +280,7 @@ class BatchPlan {
     // A dead one is answered by its outcome.
     if ((origin.from === 'direct' || origin.from === 'carried') && delayMs !== Infinity)
       this.#answers.push({ work, result: { status: 'held' } })
-    if (origin.from === 'parked') this.#retried.push({ seq: origin.seq, attempts, delayMs, error: error ?? '' })
+    if (origin.from === 'parked') this.#retried.push({ seq: origin.seq, was: origin.attempts, attempts, delayMs, error: error ?? '' })
     else this.#parked.push({ partition, envelope, attempts, delayMs, error })
     this.#parkedIds.add(envelope.id)
   }

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { command, defineContract, statefulSql } from 'twofold'
 import { within } from '../../../test/support/within.ts'
+import { BatchAborted, type EffectBatch } from '../../ports/effect-store.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
 import { HeldPartitions } from '../engine/held-partitions.ts'
 import { Parking } from '../engine/parking.ts'
@@ -24,12 +25,17 @@ interface Given {
 /** An executor whose sessions answer at once, and store nothing. */
 function scene({ begin = async () => parkedStanding, handler = async () => undefined, connectionsMax = 8 }: Given) {
   const cuts: string[] = []
+  const stored: EffectBatch[] = []
   const session: SqlSession = {
     begin,
+    beginLater: () => undefined,
+    hasBegun: true,
+    waitsForKeys: false,
+    mustNotBeRefused: () => undefined,
     transaction: { query: async () => ({ rows: [], rowCount: 0 }) },
     trouble: undefined,
-    commit: async () => undefined,
-    commitWithout: async () => undefined,
+    commit: async (batch) => void stored.push(batch),
+    commitWithout: async (batch) => void stored.push(batch),
     rollback: async () => undefined,
     look: async () => ({ lastEvent: 0, rowWaits: true }),
     cut: async () => void cuts.push('cut'),
@@ -52,7 +58,7 @@ function scene({ begin = async () => parkedStanding, handler = async () => undef
     },
     { held, parking, fenced: () => undefined, ring: () => undefined },
   )
-  return { executor, parking, cuts }
+  return { executor, parking, cuts, stored }
 }
 
 let ids = 0
@@ -119,5 +125,21 @@ test('a parked command that still runs is not taken up a second time when those 
   hold.resolve()
   await expect.poll(() => parking.due(NOW + 3_600_000, 10)).toMatchObject([{ key: 'a' }])
   expect(executor.inHand(works[0]?.envelope.id ?? '')).toBe(false)
+  await executor.stop()
+})
+
+test('a key that is locked elsewhere again and again is no failure of the command, however often', async () => {
+  let busy = 0
+  const begin = async (): Promise<Standing> => {
+    busy += 1
+    if (busy <= 30) throw new BatchAborted('conflict', 'canceling statement due to lock timeout')
+    return parkedStanding
+  }
+  const { executor, parking, stored } = scene({ begin })
+  parking.set({ service: 'shop', key: 'a', partition: 1, dueAt: NOW })
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
+  await expect
+    .poll(() => stored, { timeout: 10_000 })
+    .toMatchObject([{ outcomes: [{ status: 'succeeded' }], retried: [], deadLetters: [] }])
   await executor.stop()
 })

@@ -1,7 +1,13 @@
 // A command of an SQL service in the engine's hands: from where it was handed over until it is stored, or given back.
+import type { Logger } from '../../runtime/logger.ts'
 import { cellKey } from '../engine/cells.ts'
+import type { HeldPartitions } from '../engine/held-partitions.ts'
+import type { Parking } from '../engine/parking.ts'
 import type { ParkedKey } from '../engine/plan-batch.ts'
 import type { Work } from '../engine/work.ts'
+import type { SqlCommandRunner } from './run-sql-command.ts'
+import type { SessionPool } from './session-pool.ts'
+import type { Turns } from './turns.ts'
 
 /** A packed row of the log whose commands run one by one. The last one that is stored consumes it. */
 export interface RowInHand {
@@ -34,9 +40,9 @@ export interface Job {
   readonly parked: ParkedInHand | undefined
   /** Aborted: it is given up, and stores nothing any more. */
   readonly cut: AbortController
-  /** It has its keys and a connection; before that it can be given back at once. */
+  /** Its handler runs, or waits for its keys; before that it can be given back at once. */
   running: boolean
-  /** Its handler was begun by the last attempt. */
+  /** The last attempt had its keys, and ran the handler. */
   begun: boolean
   /** A commit of it was refused or its answer lost: what the numbers of events rest on has to be read again. */
   doubtful: boolean
@@ -46,4 +52,25 @@ export function jobOf(work: Work, { row, parked }: Partial<Pick<Job, 'row' | 'pa
   const { service, keys } = work.envelope
   const names = keys.map((key) => cellKey(service, key))
   return { work, names, row, parked, cut: new AbortController(), running: false, begun: false, doubtful: false }
+}
+
+/** What running a command takes. */
+export interface JobOptions {
+  readonly runners: ReadonlyMap<string, SqlCommandRunner>
+  readonly pool: SessionPool
+  readonly held: HeldPartitions
+  readonly parking: Parking
+  /** One partition numbers its events one transaction after the other, whoever makes them. */
+  readonly numbering: Turns<number>
+  /** How long one run of a handler may take, in milliseconds. */
+  readonly handlerMs: number
+  readonly log: Logger
+  readonly now: () => number
+  readonly mayWrite: () => boolean
+  /** How old a service's command of the log may be that is run, in milliseconds. */
+  readonly carriedMsMax: ((service: string) => number) | undefined
+  /** A partition is no longer ours. */
+  readonly fenced: (partition: number) => void
+  /** There may be something to do for the lane. */
+  readonly ring: () => void
 }
