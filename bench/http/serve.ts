@@ -1,6 +1,6 @@
 // The process that is measured: the bank with every role or one of them, or nothing but Fastify. Tells its port to the process that started it.
 import fastify from 'fastify'
-import { start } from 'twofold'
+import { start, type CarrierName } from 'twofold'
 import { bankApp } from '../bank.ts'
 
 interface Served {
@@ -8,7 +8,8 @@ interface Served {
   stop(): Promise<void>
 }
 
-const [what, url = ''] = process.argv.slice(2)
+/** `carrier`: what takes commands between the two sides; its broker is where the environment says. */
+const [what, url = '', carrier = 'postgres'] = process.argv.slice(2)
 
 const served = what === 'bare' ? await bare() : await app()
 process.on('disconnect', () => void served.stop().then(() => process.exit(0)))
@@ -16,7 +17,9 @@ process.send?.({ port: Number(new URL(served.url).port) })
 
 function app(): Promise<Served> {
   const roles = what === 'stateless' || what === 'stateful' ? ([what] as const) : undefined
-  return start(bankApp, { url, port: 0, logLevel: 'warn', roles })
+  const { AMQP_URL: amqpUrl, KAFKA_BROKERS: kafka } = process.env
+  const kafkaBrokers = kafka?.split(',')
+  return start(bankApp, { url, port: 0, logLevel: 'warn', roles, carrier: carrier as CarrierName, kafkaBrokers, amqpUrl })
 }
 
 /** No schema, no hook, no log: what the HTTP server alone costs. */

@@ -1,5 +1,7 @@
 // The whole app behind HTTP, in a process of its own, and nothing but Fastify beside it.
+import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
+import { startKafka } from '../../test/brokers/kafka/node.ts'
 import { verifyBank } from '../bank.ts'
 import { withCpu, type Cpu } from '../cpu.ts'
 import type { Job, JobDone } from '../http/job.ts'
@@ -11,6 +13,8 @@ const CONNECTIONS = 128
 /** Code is compiled by how often it runs: before so many requests nothing is measured, or before so many seconds where they come slowly. */
 const WARM_UP_REQUESTS = 40_000
 const WARM_UP_SECONDS_MAX = 10
+/** A broker that has just started compiles its own code too. */
+const WARM_UP_SECONDS_MAX_BROKER = 40
 
 /** Of what a closed load reaches on this machine at this moment: there is work to do, and nobody waits for processors. */
 const OPEN_SHARE = 1 / 3
@@ -19,7 +23,7 @@ const OPEN_SHARE = 1 / 3
 const LIGHT_RATE = 100
 
 /** A job but for where it goes and how long it takes; `share`: the rate is that part of what the warm-up reached. */
-type Plan = Omit<Job, 'port' | 'seconds'> & { readonly share?: number }
+type Plan = Omit<Job, 'port' | 'seconds'> & { readonly share?: number; readonly warmUpSecondsMax?: number }
 
 export const fastifyBare: Scenario = {
   name: 'fastify-bare',
@@ -51,6 +55,13 @@ export const httpKeyed: readonly Scenario[] = [
   httpScenario('http-sync-keyed', { command: 'credits', connections: CONNECTIONS, keyed: true }),
 ]
 
+/** `http-accept` through a broker: what carries the commands is what differs. Kafka is a node of the scenario's own. */
+export const httpAcceptKafka = httpScenario(
+  'http-accept-kafka',
+  { command: 'later-credits', connections: CONNECTIONS, warmUpSecondsMax: WARM_UP_SECONDS_MAX_BROKER },
+  withKafka,
+)
+
 /** Latencies at a rate that does not wait for answers. */
 export const httpOpen: readonly Scenario[] = [
   httpScenario('http-open-accept', { command: 'later-credits', connections: CONNECTIONS, share: OPEN_SHARE }),
@@ -63,6 +74,19 @@ type Serving = <Value>(url: string, client: pg.Client, use: (server: HttpServer)
 
 function withOneProcess<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
   return withHttpServer(['app', url], use)
+}
+
+async function withKafka<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
+  const kafka = await startKafka({ isLongLived: true })
+  const before = process.env['KAFKA_BROKERS']
+  process.env['KAFKA_BROKERS'] = kafka.brokers
+  try {
+    return await withHttpServer(['app', url, 'kafka'], use)
+  } finally {
+    if (before === undefined) delete process.env['KAFKA_BROKERS']
+    else process.env['KAFKA_BROKERS'] = before
+    await kafka.stop()
+  }
 }
 
 async function withTwoProcesses<Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
@@ -86,13 +110,18 @@ function httpScenario(name: string, plan: Plan, serving: Serving = withOneProces
   return { name, run: (setting) => measured(name, plan, setting, serving) }
 }
 
-async function measured(name: string, { share, ...job }: Plan, setting: Setting, serving: Serving): Promise<readonly Result[]> {
+async function measured(
+  name: string,
+  { share, warmUpSecondsMax, ...job }: Plan,
+  setting: Setting,
+  serving: Serving,
+): Promise<readonly Result[]> {
   return withDatabase(setting.server, (url, client) =>
     serving(url, client, async (app) => {
-      const before = await warmUp(app, job)
-      await emptied(client)
+      const before = await warmUp(app, job, warmUpSecondsMax)
+      await finished(client, before.sent)
       const planned = share === undefined ? job : { ...job, rate: Math.ceil(before.perSecond * share) }
-      const load = await measuredLoad(app, client, { ...planned, seconds: setting.seconds })
+      const load = await measuredLoad(app, client, { ...planned, seconds: setting.seconds }, before.sent)
       await verifyBank(client, { done: before.sent + load.sent, cents: before.cents + load.cents })
       return [httpResult(name, load, planned.rate)]
     }),
@@ -100,8 +129,12 @@ async function measured(name: string, { share, ...job }: Plan, setting: Setting,
 }
 
 /** `perSecond`: what its last second reached. */
-async function warmUp(server: HttpServer, { command, keyed }: Plan): Promise<Pick<JobDone, 'sent' | 'cents' | 'perSecond'>> {
-  const until = performance.now() + WARM_UP_SECONDS_MAX * 1000
+async function warmUp(
+  server: HttpServer,
+  { command, keyed }: Plan,
+  secondsMax = WARM_UP_SECONDS_MAX,
+): Promise<Pick<JobDone, 'sent' | 'cents' | 'perSecond'>> {
+  const until = performance.now() + secondsMax * 1000
   let all = { sent: 0, cents: 0, perSecond: 0 }
   while (all.sent < WARM_UP_REQUESTS && performance.now() < until) {
     const { sent, cents, perSecond } = await server.load({
@@ -116,15 +149,26 @@ async function warmUp(server: HttpServer, { command, keyed }: Plan): Promise<Pic
 }
 
 /** Durable is not enough: what counts is committed effects, the last one included. */
-async function measuredLoad(server: HttpServer, client: pg.Client, job: Omit<Job, 'port'>): Promise<JobDone & Cpu> {
+async function measuredLoad(server: HttpServer, client: pg.Client, job: Omit<Job, 'port'>, before = 0): Promise<JobDone & Cpu> {
   const untilDone = async (): Promise<JobDone> => {
     const started = performance.now()
     const load = await server.load(job)
     if (job.command === 'credits') return load
-    await emptied(client)
+    await finished(client, before + load.sent)
     return { ...load, perSecond: load.sent / ((performance.now() - started) / 1000) }
   }
   return withCpu(client, untilDone, ({ sent }) => sent, server.pid)
+}
+
+/** Once so many commands have had their effect. What a broker holds is not in the log: the versions tell. */
+async function finished(client: pg.Client, commands: number): Promise<void> {
+  await emptied(client)
+  for (let tries = 0; tries < 6000; tries += 1) {
+    const { rows } = await client.query<{ done: string }>('select coalesce(sum(version), 0) as done from twofold._entity')
+    if (Number(rows[0]?.done) >= commands) return
+    await delay(10)
+  }
+  throw new Error('not every command has had its effect after a minute')
 }
 
 /** A rate that was given says nothing about speed: it is told as `rate`, and no ratio is made of it. */

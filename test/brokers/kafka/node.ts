@@ -28,6 +28,8 @@ export interface KafkaOptions {
   /** Settings of the broker, as in `server.properties`. */
   readonly settings?: Readonly<Record<string, string>>
   readonly heapMiB?: number
+  /** It is to be fast in the long run, not ready soon. Default false. */
+  readonly isLongLived?: boolean
 }
 
 export interface KafkaNode {
@@ -91,7 +93,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaNode>
       .map(([name, value]) => `${name}=${value}\n`)
       .join(''),
   )
-  const java = javaWith(jars, folder, options.heapMiB ?? 512)
+  const java = javaWith(jars, folder, options)
   if (!existsSync(join(folder, 'data/meta.properties')))
     await java.run('kafka.tools.StorageTool', [
       'format',
@@ -165,16 +167,11 @@ interface Java {
   run(main: string, args: readonly string[]): Promise<void>
 }
 
-function javaWith(jars: string, folder: string, heapMiB: number): Java {
+function javaWith(jars: string, folder: string, { heapMiB = 512, isLongLived = false }: KafkaOptions): Java {
   const log = join(folder, 'broker.log')
   const start = (main: string, args: readonly string[]): ChildProcess => {
-    const flags = [
-      `-Xmx${heapMiB}m`,
-      '-XX:+UseSerialGC',
-      '-XX:TieredStopAtLevel=1',
-      '-Xshare:auto',
-      '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
-    ]
+    const quick = isLongLived ? [] : ['-XX:TieredStopAtLevel=1']
+    const flags = [`-Xmx${heapMiB}m`, '-XX:+UseSerialGC', ...quick, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
     const output = openSync(log, 'a')
     return spawn('java', [...flags, '-cp', `${jars}/*`, main, ...args], { stdio: ['ignore', output, output], cwd: folder })
   }
