@@ -1,28 +1,53 @@
-import { afterAll, expect, test } from 'vitest'
+// The shop loses processes of both sides in the middle of 2,000 orders, whatever carries its commands.
+import { afterEach, expect, test } from 'vitest'
 import pg from 'pg'
 import { Instances } from '../../examples/shop/replay/instances.ts'
-import { testDatabase } from '../support/database.ts'
+import { hasKafka, kafkaForTests } from '../brokers/kafka/for-tests.ts'
+import { testDatabase, type TestDatabase } from '../support/database.ts'
 import { addressOf, startProgram, until, type Program } from './program.ts'
 
 const ORDERS = 2000
 /** Two callers each: their deposits meet at one key. */
 const WALLETS = ['w1', 'w2', 'w3', 'w1', 'w2', 'w3']
-const programs: Program[] = []
-const database = await testDatabase()
+/** What an instance is told of its carrier, and how that is stopped. */
+interface CarrierGround {
+  readonly environment: Record<string, string>
+  readonly stop: () => Promise<void>
+}
 
-afterAll(async () => {
+const carriers: { readonly name: string; readonly start: () => Promise<CarrierGround> }[] = [
+  { name: 'postgres', start: () => Promise.resolve({ environment: {}, stop: () => Promise.resolve() }) },
+  ...(hasKafka ? [{ name: 'kafka', start: overKafka }] : []),
+]
+
+async function overKafka(): Promise<CarrierGround> {
+  const { brokers, stop } = await kafkaForTests()
+  return { environment: { TWOFOLD_CARRIER: 'kafka', KAFKA_BROKERS: brokers.join() }, stop }
+}
+
+let programs: Program[] = []
+let database: TestDatabase
+let ground: CarrierGround
+
+afterEach(async () => {
   await Promise.all(programs.map((program) => program.end('SIGKILL')))
+  programs = []
   await database.drop()
+  await ground.stop()
 })
 
 function launch(role: 'stateless' | 'stateful' | 'subscribers'): Program {
-  const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'warn', TWOFOLD_LEASE_MS: '2000' }
+  const environment = { DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'warn', TWOFOLD_LEASE_MS: '2000', ...ground.environment }
   const program = startProgram(`examples/shop/${role}.ts`, environment)
   programs.push(program)
   return program
 }
 
-test('3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended', { timeout: 300_000 }, async () => {
+const claim = '$name: 3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended'
+
+test.each(carriers)(claim, { timeout: 400_000 }, async ({ start }) => {
+  database = await testDatabase()
+  ground = await start()
   const client = new pg.Client({ connectionString: database.url })
   const first = launch('stateful')
   await addressOf(first)
