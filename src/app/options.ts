@@ -23,7 +23,8 @@ const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
 const SECRET_MIN = 16
 const AMQP_URL = 'amqp://guest:guest@127.0.0.1:5672'
-const KAFKA_BROKERS = ['127.0.0.1:9092']
+/** Where Kafka is looked for. */
+export const KAFKA_BROKERS: readonly string[] = ['127.0.0.1:9092']
 
 /** Settings of one process. All have defaults; `run` reads them from the environment. */
 export interface StartOptions {

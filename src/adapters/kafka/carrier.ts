@@ -37,21 +37,32 @@ export function kafkaCarrier(options: KafkaCarrierOptions): Carrier {
   return { name: 'kafka', features: kafkaFeatures, open: (context) => openKafka(options, context) }
 }
 
-async function openKafka(options: KafkaCarrierOptions, context: CarrierContext): Promise<OpenCarrier> {
-  const cluster = clusterOf(options, context)
+function openKafka(options: KafkaCarrierOptions, context: CarrierContext): Promise<OpenCarrier> {
+  return reachedOr(options, async () => {
+    const cluster = clusterOf(options, context)
+    try {
+      await checkVersions(cluster)
+      const { partitionCount, carriedMsMax } = context
+      const { messageBytesMax } = kafkaFeatures
+      const warnings = await ensureTopic(cluster, { partitionCount, messageBytesMax, carriedMsMax, replicas: options.replicas })
+      for (const warning of warnings) context.warn({ topic: cluster.topic }, warning)
+      const open = new OpenKafka(cluster, options, context)
+      await open.prepare()
+      return open
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  })
+}
+
+/** Whatever is not said by Twofold itself says that Kafka does not answer. @throws TwofoldError BROKER_UNREACHABLE */
+export async function reachedOr<Value>({ brokers }: KafkaCarrierOptions, use: () => Promise<Value>): Promise<Value> {
   try {
-    await checkVersions(cluster)
-    const { partitionCount, carriedMsMax } = context
-    const { messageBytesMax } = kafkaFeatures
-    const warnings = await ensureTopic(cluster, { partitionCount, messageBytesMax, carriedMsMax, replicas: options.replicas })
-    for (const warning of warnings) context.warn({ topic: cluster.topic }, warning)
-    const open = new OpenKafka(cluster, options, context)
-    await open.prepare()
-    return open
+    return await use()
   } catch (error) {
-    await cluster.close()
     if (error instanceof TwofoldError) throw error
-    const message = `Kafka does not answer at ${options.brokers.join(', ')} (${reasonOf(error)}): start it, or set KAFKA_BROKERS to where it is`
+    const message = `Kafka does not answer at ${brokers.join(', ')} (${reasonOf(error)}): start it, or set KAFKA_BROKERS to where it is`
     throw new TwofoldError('BROKER_UNREACHABLE', message, { cause: error })
   }
 }

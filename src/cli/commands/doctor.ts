@@ -1,17 +1,25 @@
 // `twofold doctor`: looks at everything an app stands on and says of each thing whether it will do, and what to do where it will not.
 import { InvalidArgumentError, type Command } from 'commander'
-import { optionsFromEnvironment } from '../../app/options.ts'
+import { KAFKA_BROKERS, optionsFromEnvironment, type StartOptions } from '../../app/options.ts'
 import { shownUrl } from '../../adapters/postgres/preflight.ts'
 import { carriers, promiseOf } from '../doctor/carriers.ts'
 import { bounded, faultOf, type Check } from '../doctor/check.ts'
 import { lookAtEmbedded } from '../doctor/embedded.ts'
+import { kafkaCheckNames, lookAtKafka } from '../doctor/kafka.ts'
 import { lookAtMachine } from '../doctor/machine.ts'
 import { isSound, jsonReport, textReport } from '../doctor/report.ts'
 import { lookAtServer, serverCheckNames } from '../doctor/server.ts'
 import type { Terminal } from '../terminal.ts'
 
 /** All names that a check may bear; they stay the same from version to version. */
-export const checkNames = ['node', 'environment', 'embedded', ...serverCheckNames, ...carriers.map((carrier) => promiseOf(carrier).name)]
+export const checkNames = [
+  'node',
+  'environment',
+  'embedded',
+  ...serverCheckNames,
+  ...kafkaCheckNames,
+  ...carriers.map((carrier) => promiseOf(carrier).name),
+]
 
 export function addDoctor(program: Command, terminal: Terminal): void {
   program
@@ -49,7 +57,8 @@ async function examineDatabase(named: string | undefined, { environment }: Termi
   const url = named ?? settings.url
   if (url !== undefined) {
     const by = named === undefined ? 'DATABASE_URL' : '--url, in place of DATABASE_URL,'
-    return [{ name: 'environment', status: 'ok', found: `${by} names ${shownUrl(url)}` }, ...(await lookAtServer(url))]
+    const environmentCheck: Check = { name: 'environment', status: 'ok', found: `${by} names ${shownUrl(url)}` }
+    return [environmentCheck, ...(await lookAtServer(url)), ...(await examineBroker(settings, url))]
   }
   const dataDir = settings.dataDir ?? '.twofold'
   const environmentCheck: Check = { name: 'environment', status: 'ok', found: `no DATABASE_URL: the embedded PostgreSQL in ${dataDir}` }
@@ -59,5 +68,11 @@ async function examineDatabase(named: string | undefined, { environment }: Termi
     running = found
     return finding
   })
-  return [environmentCheck, embedded, ...(running === undefined ? [] : await lookAtServer(running))]
+  const server = running === undefined ? [] : await lookAtServer(running)
+  return [environmentCheck, embedded, ...server, ...(await examineBroker(settings, running))]
+}
+
+/** The broker that carries commands, where one does. */
+async function examineBroker({ carrier, kafkaBrokers }: StartOptions, databaseUrl: string | undefined): Promise<Check[]> {
+  return carrier === 'kafka' ? lookAtKafka(kafkaBrokers ?? KAFKA_BROKERS, databaseUrl) : []
 }

@@ -1,6 +1,7 @@
 // What each way of carrying commands promises, told from its `features`.
 import { postgresLogFeatures } from '../../adapters/postgres/command-log.ts'
 import type { CommandLogFeatures } from '../../ports/command-log.ts'
+import { carriedLogFeatures } from '../../stateless/carried/carried-log.ts'
 import type { Check } from './check.ts'
 
 export interface CarrierEntry {
@@ -9,7 +10,10 @@ export interface CarrierEntry {
 }
 
 /** A further carrier joins here. */
-export const carriers: readonly CarrierEntry[] = [{ name: 'postgres', features: postgresLogFeatures }]
+export const carriers: readonly CarrierEntry[] = [
+  { name: 'postgres', features: postgresLogFeatures },
+  { name: 'kafka', features: carriedLogFeatures },
+]
 
 /** A feature without words does not compile. */
 const words: { readonly [Feature in keyof CommandLogFeatures]: (value: CommandLogFeatures[Feature]) => string } = {
