@@ -21,8 +21,8 @@ const carriers: { readonly name: string; readonly start: () => Promise<CarrierGr
 ]
 
 async function overKafka(): Promise<CarrierGround> {
-  const { brokers, stop } = await kafkaForTests()
-  return { environment: { TWOFOLD_CARRIER: 'kafka', KAFKA_BROKERS: brokers.join() }, stop }
+  const kafka = await kafkaForTests()
+  return { environment: { TWOFOLD_CARRIER: 'kafka', KAFKA_BROKERS: kafka.brokers.join() }, stop: () => kafka.stop() }
 }
 
 let programs: Program[] = []
@@ -43,9 +43,9 @@ function launch(role: 'stateless' | 'stateful' | 'subscribers'): Program {
   return program
 }
 
-const claim = '$name: 3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended'
+const claim = '3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended'
 
-test.each(carriers)(claim, { timeout: 400_000 }, async ({ start }) => {
+test.each(carriers)(`$name: ${claim}`, { timeout: 400_000 }, async ({ start }) => {
   database = await testDatabase()
   ground = await start()
   const client = new pg.Client({ connectionString: database.url })
