@@ -210,6 +210,15 @@ export const sqlBugs: readonly PlantedBug[] = [
     claim: 'is parked by a COMMIT whose answer is lost',
   },
   {
+    name: 'a key that is first heard of by who waits behind it is never due',
+    file: 'stateful/engine/parking.ts',
+    find: '    this.set({ ...(this.#keys.get(cellKey(parked.service, parked.key)) ?? parked) })',
+    replace:
+      '    this.#keys.set(cellKey(parked.service, parked.key), { ...(this.#keys.get(cellKey(parked.service, parked.key)) ?? parked) })',
+    test: faults,
+    claim: 'is parked by a COMMIT whose answer is lost',
+  },
+  {
     name: 'an SQL command waits for the rest of its row when it is given up',
     file: 'stateful/sql/executor.ts',
     find: 'await Promise.race([row.ready, aborted(job.cut.signal)])',

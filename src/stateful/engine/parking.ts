@@ -42,8 +42,7 @@ export class Parking {
 
   /** One more command waits behind the head of this key: whoever found none a moment ago must look again, and not forget the key. */
   renew(parked: ParkedKey): void {
-    const id = cellKey(parked.service, parked.key)
-    this.#keys.set(id, { ...(this.#keys.get(id) ?? parked) })
+    this.set({ ...(this.#keys.get(cellKey(parked.service, parked.key)) ?? parked) })
   }
 
   /** Forgets the keys of partitions that are not held any more. */
