@@ -105,6 +105,7 @@ test('what holds more than one command, or anything seldom, is left to the state
   for (const more of [
     { outcomes: [...batch.outcomes, ...batch.outcomes] },
     { unparked: ['1'] },
+    { unread: [1] },
     { writes: [{ service: 's', key: 'a', from: 0, version: 1, shape: 1, state: '{}' }] },
     { outcomes: [] },
   ])

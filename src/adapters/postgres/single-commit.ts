@@ -95,8 +95,8 @@ export function singleCommit(batch: EffectBatch): Statement | undefined {
   return text === undefined ? undefined : { name, text, values }
 }
 
-function holdsOthers({ writes, reads, unparked, retried, parked, deadLetters }: EffectBatch): boolean {
-  return writes.length + reads.length + unparked.length + retried.length + parked.length + deadLetters.length > 0
+function holdsOthers({ writes, reads, unparked, retried, parked, deadLetters, unread }: EffectBatch): boolean {
+  return unread !== undefined || writes.length + reads.length + unparked.length + retried.length + parked.length + deadLetters.length > 0
 }
 
 function nameOf(used: readonly Part[]): string {
