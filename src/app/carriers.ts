@@ -28,6 +28,7 @@ export interface BrokerAddresses {
 
 /** Loaded when it is chosen: whoever does not use a broker need not have its package. */
 const loaders: { readonly [Name in Exclude<CarrierName, 'postgres'>]?: (addresses: BrokerAddresses) => Promise<Carrier> } = {
+  rabbitmq: async ({ amqpUrl }) => (await import('../adapters/rabbitmq/rabbitmq-carrier.ts')).rabbitmqCarrier(amqpUrl),
   async kafka({ kafkaBrokers }) {
     const { kafkaCarrier } = await import('../adapters/kafka/carrier.ts')
     return kafkaCarrier({ brokers: kafkaBrokers })

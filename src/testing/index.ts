@@ -5,3 +5,10 @@ export { checkFinished, checkOnce, checkOrder, checkRepeats, checkSum, checkVers
 export { History, operationsOf, type HistoryEntry, type Operation } from './history.ts'
 export { checkLinearizable, type Model } from './linearizable.ts'
 export { memoryCarrier, type MemoryCarrier } from './memory-carrier.ts'
+export {
+  carrierConformance,
+  type ConformanceCase,
+  type ConformanceGround,
+  type Entry,
+  type Instance,
+} from './conformance/carrier-conformance.ts'

@@ -2,6 +2,8 @@
 import { TwofoldError } from '../errors.ts'
 import type { CarriedMessage, Carrier, CarrierContext, Delivery, OpenCarrier } from '../ports/carrier.ts'
 
+const MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
 /** A broker in memory, and what a test may do to it. */
 export interface MemoryCarrier extends Carrier {
   /** The broker is away: nothing is published or delivered, and what is not done is delivered again once it is back. */
@@ -154,6 +156,8 @@ class MemoryConnection implements OpenCarrier {
 
   #add(message: CarriedMessage, reply: Held['reply']): void {
     if (this.isAway) throw new TwofoldError('UNAVAILABLE', 'the broker in memory is away; try again in a moment', { retryAfterSeconds: 1 })
+    if (Buffer.byteLength(message.body) > MESSAGE_BYTES_MAX)
+      throw new TwofoldError('BODY_TOO_LARGE', `a command may have ${MESSAGE_BYTES_MAX} bytes in the broker in memory`)
     const { waitingMax, partitionCount } = this.#context
     const queue = this.#queue(message.partition)
     if (queue.held.length >= Math.ceil(waitingMax / partitionCount)) {
@@ -174,7 +178,7 @@ export function memoryCarrier(): MemoryCarrier {
   const connections = new Set<MemoryConnection>()
   return {
     name: 'memory',
-    features: { durable: false, replies: true, messageBytesMax: 16 * 1024 * 1024, exclusive: true },
+    features: { durable: false, replies: true, messageBytesMax: MESSAGE_BYTES_MAX, exclusive: true },
     open(context) {
       const connection = new MemoryConnection(broker, context)
       connections.add(connection)

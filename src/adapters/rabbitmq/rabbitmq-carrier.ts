@@ -1,0 +1,117 @@
+// Commands over RabbitMQ: quorum queues, one for each partition. One connection publishes and hears replies, another one consumes: while the broker
+// is short of memory or disk it stops the first, and what it holds is still brought to its end.
+import { TwofoldError } from '../../errors.ts'
+import type { CarriedMessage, Carrier, CarrierContext, CarrierFeatures, Delivery, OpenCarrier } from '../../ports/carrier.ts'
+import { pause } from '../../runtime/backoff.ts'
+import { Consumers } from './consumers.ts'
+import { Link } from './link.ts'
+import { Publisher } from './publisher.ts'
+import { declareTopology, queueName } from './topology.ts'
+
+/** How long confirmations that are under way are waited for at the end. */
+const DRAIN_MS_MAX = 3000
+
+export const rabbitmqFeatures: CarrierFeatures = { durable: true, replies: true, messageBytesMax: 16 * 1024 * 1024, exclusive: true }
+
+/** RabbitMQ at `url`, such as `amqp://user:password@host:5672/vhost`. */
+export function rabbitmqCarrier(url: string): Carrier {
+  return {
+    name: 'rabbitmq',
+    features: rabbitmqFeatures,
+    async open(context) {
+      const open = new RabbitMqCarrier(url, context)
+      try {
+        await open.start()
+        return open
+      } catch (error) {
+        await open.close()
+        throw faultOf(error, url)
+      }
+    },
+  }
+}
+
+class RabbitMqCarrier implements OpenCarrier {
+  readonly #context: CarrierContext
+  readonly #publisher: Publisher
+  readonly #consumers: Consumers
+  readonly #out: Link
+  readonly #in: Link
+
+  constructor(url: string, context: CarrierContext) {
+    const { app, instanceId, leaseMs, warn } = context
+    const queueOf = (partition: number): string => queueName(context, partition)
+    this.#context = context
+    this.#publisher = new Publisher({ queueOf, bytesMax: rabbitmqFeatures.messageBytesMax, stuck: (reason) => this.#out.abandon(reason) })
+    this.#consumers = new Consumers({ queueOf, warn })
+    // The broker gives a process up after two silent intervals: no later than others take its partitions.
+    const heartbeatSeconds = Math.max(1, Math.floor(leaseMs / 2000))
+    const shared = { url, heartbeatSeconds, warn }
+    this.#out = new Link({
+      ...shared,
+      name: `${app} ${instanceId} publishes`,
+      onUp: async (connection) => {
+        await declareTopology(connection, context, (message) => warn({}, message))
+        await this.#publisher.open(connection)
+      },
+      onDown: () => this.#publisher.lost(),
+    })
+    this.#in = new Link({
+      ...shared,
+      name: `${app} ${instanceId} consumes`,
+      onUp: (connection) => this.#consumers.open(connection),
+      onDown: () => this.#consumers.lost(),
+    })
+  }
+
+  async start(): Promise<void> {
+    await this.#out.start()
+    await this.#in.start()
+  }
+
+  get isAway(): boolean {
+    return this.#publisher.isAway
+  }
+
+  publish(message: CarriedMessage): Promise<void> {
+    return this.#publisher.publish(message)
+  }
+
+  request(message: CarriedMessage, signal?: AbortSignal, onConfirmed?: () => void): Promise<string> {
+    return this.#publisher.request(message, signal, onConfirmed)
+  }
+
+  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void> {
+    return this.#consumers.consume(partition, deliver, inHandMax)
+  }
+
+  release(partition: number): Promise<void> {
+    return this.#consumers.release(partition)
+  }
+
+  waiting(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    return this.#in
+      .lengths(partitions, (partition) => queueName(this.#context, partition))
+      .then((lengths) => {
+        return new Map([...lengths].map(([partition, ready]) => [partition, ready + this.#consumers.inHand(partition)]))
+      })
+  }
+
+  async close(): Promise<void> {
+    if (this.#out.isUp) await Promise.race([this.#publisher.drained(), pause(DRAIN_MS_MAX)])
+    if (this.#in.isUp) await Promise.race([this.#consumers.close(), pause(DRAIN_MS_MAX)])
+    this.#publisher.close()
+    await Promise.all([this.#out.close(), this.#in.close()])
+  }
+}
+
+/** What stands in the way of a start, in one sentence. The address without its password. */
+function faultOf(error: unknown, url: string): unknown {
+  if (error instanceof TwofoldError) return error
+  const { host, pathname } = new URL(url)
+  const reason = error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error)
+  const refused = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED|403|530/.test(reason)
+  const what = refused ? `RabbitMQ at ${host} refuses the login or its virtual host '${pathname}'` : `RabbitMQ does not answer at ${host}`
+  const way = refused ? 'correct AMQP_URL, or grant the user its rights' : "start it, correct AMQP_URL, or choose the carrier 'postgres'"
+  return new TwofoldError('BROKER_UNREACHABLE', `${what} (${reason}): ${way}`, { cause: error })
+}

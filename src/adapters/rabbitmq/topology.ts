@@ -1,0 +1,99 @@
+// What has to be at the broker: a quorum queue for each partition, and one for what it cannot keep in them. Declared at each start, which changes
+// nothing where it is there; where it is there otherwise, the start says how.
+import type { Channel, ChannelModel } from 'amqplib'
+import { TwofoldError } from '../../errors.ts'
+
+/** The broker counts deliveries too, and would drop a command: attempts are counted in our rows, so it must never come to that. */
+const DELIVERIES_MAX = 1_000_000_000
+
+/** A queue's own bound is never below this, however small its share of all. */
+const QUEUE_LENGTH_MIN = 1000
+
+/** So many queues are declared at a time: each makes the broker's members agree. */
+const AT_ONCE = 8
+
+export interface Topology {
+  readonly app: string
+  readonly partitionCount: number
+  readonly waitingMax: number
+}
+
+/** The number of partitions is part of it: with another number the same key would be in another queue. */
+export function queueName({ app, partitionCount }: Pick<Topology, 'app' | 'partitionCount'>, partition: number): string {
+  return `${app}.commands.${partitionCount}.${partition}`
+}
+
+export function deadQueueName({ app }: Pick<Topology, 'app'>): string {
+  return `${app}.commands.dead`
+}
+
+/** How many may wait in each queue: its share of all. */
+export function queueLengthMax({ waitingMax, partitionCount }: Pick<Topology, 'waitingMax' | 'partitionCount'>): number {
+  return Math.max(QUEUE_LENGTH_MIN, Math.ceil(waitingMax / Math.max(1, partitionCount)))
+}
+
+function queueArguments(topology: Topology): Record<string, string | number | boolean> {
+  return {
+    'x-queue-type': 'quorum',
+    'x-single-active-consumer': true,
+    'x-delivery-limit': DELIVERIES_MAX,
+    'x-max-length': queueLengthMax(topology),
+    'x-overflow': 'reject-publish',
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-routing-key': deadQueueName(topology),
+    'x-dead-letter-strategy': 'at-least-once',
+  }
+}
+
+/** Declares what is missing. @throws TwofoldError INVALID_TOPOLOGY */
+export async function declareTopology(connection: ChannelModel, topology: Topology, warn: (message: string) => void): Promise<void> {
+  await declare(connection, deadQueueName(topology), { 'x-queue-type': 'quorum' }, warn)
+  const partitions = Array.from({ length: topology.partitionCount }, (_, partition) => partition)
+  const lanes = Array.from({ length: AT_ONCE }, async (_, lane) => {
+    for (const partition of partitions)
+      if (partition % AT_ONCE === lane) await declare(connection, queueName(topology, partition), queueArguments(topology), warn)
+  })
+  const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}
+
+async function declare(
+  connection: ChannelModel,
+  name: string,
+  wanted: Record<string, string | number | boolean>,
+  warn: (message: string) => void,
+): Promise<void> {
+  const failure = await onChannel(connection, (channel) => channel.assertQueue(name, { durable: true, arguments: wanted }))
+  if (failure === undefined) return
+  const { code, message } = failure
+  if (code !== 406) throw failure
+  const [, argument = 'something', given = '?', current = '?'] =
+    /inequivalent arg '([^']+)'.*received (?:the value )?'?([^' ]*)'?.* but current is (?:'([^']*)'|none)/.exec(message) ?? []
+  // Only its own bound is another: it keeps what it was declared with.
+  if (argument === 'x-max-length') {
+    warn(`the queue '${name}' takes ${current} commands and not ${given}, as it was made with; remove it while it is empty to change that`)
+    return
+  }
+  const reason = argument === 'something' ? message : `its '${argument}' is '${current}' and not '${given}'`
+  throw new TwofoldError(
+    'INVALID_TOPOLOGY',
+    `the queue '${name}' of RabbitMQ is not as Twofold makes it (${reason}): remove it once it is empty, or give this app another name`,
+    { cause: failure },
+  )
+}
+
+/** The broker closes a channel on which something fails, so each gets one of its own. */
+async function onChannel(
+  connection: ChannelModel,
+  use: (channel: Channel) => Promise<unknown>,
+): Promise<(Error & { readonly code?: number }) | undefined> {
+  const channel = await connection.createChannel()
+  channel.on('error', () => undefined)
+  try {
+    await use(channel)
+    await channel.close()
+    return undefined
+  } catch (error) {
+    return error as Error & { readonly code?: number }
+  }
+}
