@@ -22,7 +22,7 @@ const LEASE_MS_MIN = 500
 const HANDLER_MS = 5000
 const LEASE_MS_MAX = 600_000
 const SECRET_MIN = 16
-const AMQP_URL = 'amqp://guest:guest@127.0.0.1:5672'
+export const AMQP_URL = 'amqp://guest:guest@127.0.0.1:5672'
 /** Where Kafka is looked for. */
 export const KAFKA_BROKERS: readonly string[] = ['127.0.0.1:9092']
 

@@ -29,7 +29,7 @@ test('an empty database of a sound server has no fault, and every look has its n
   expect(exitCode).toBe(0)
   expect(JSON.parse(output)).toEqual({ ok: true, checks })
   const names = checks.map(({ name }) => name)
-  expect(names).toEqual(checkNames.filter((name) => name !== 'embedded' && !/^(app\.|kafka)/.test(name)))
+  expect(names).toEqual(checkNames.filter((name) => name !== 'embedded' && !/^(app|kafka|rabbitmq)\b/.test(name)))
   expect(check('schema').found).toMatch(/^no schema twofold yet: the first start makes it/)
   expect(check('postgres.pooler').found).toBe('no pooler: this is a connection to PostgreSQL itself')
   expect(output).not.toContain(password())

@@ -1,6 +1,6 @@
 // `twofold doctor`: looks at everything an app stands on and says of each thing whether it will do, and what to do where it will not.
 import { InvalidArgumentError, type Command } from 'commander'
-import { KAFKA_BROKERS, optionsFromEnvironment, type StartOptions } from '../../app/options.ts'
+import { AMQP_URL, KAFKA_BROKERS, optionsFromEnvironment, type StartOptions } from '../../app/options.ts'
 import { shownUrl } from '../../adapters/postgres/preflight.ts'
 import { carriers, promiseOf } from '../doctor/carriers.ts'
 import { bounded, faultOf, type Check } from '../doctor/check.ts'
@@ -8,6 +8,7 @@ import { lookAtEmbedded } from '../doctor/embedded.ts'
 import { kafkaCheckNames, lookAtKafka } from '../doctor/kafka.ts'
 import { lookAtMachine } from '../doctor/machine.ts'
 import { isSound, jsonReport, textReport } from '../doctor/report.ts'
+import { lookAtRabbitMq, rabbitmqCheckNames } from '../doctor/rabbitmq.ts'
 import { lookAtServer, serverCheckNames } from '../doctor/server.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -17,6 +18,7 @@ export const checkNames = [
   'environment',
   'embedded',
   ...serverCheckNames,
+  ...rabbitmqCheckNames,
   ...kafkaCheckNames,
   ...carriers.map((carrier) => promiseOf(carrier).name),
 ]
@@ -73,6 +75,7 @@ async function examineDatabase(named: string | undefined, { environment }: Termi
 }
 
 /** The broker that carries commands, where one does. */
-async function examineBroker({ carrier, kafkaBrokers }: StartOptions, databaseUrl: string | undefined): Promise<Check[]> {
+async function examineBroker({ carrier, amqpUrl, kafkaBrokers }: StartOptions, databaseUrl: string | undefined): Promise<Check[]> {
+  if (carrier === 'rabbitmq') return lookAtRabbitMq(amqpUrl ?? AMQP_URL, databaseUrl)
   return carrier === 'kafka' ? lookAtKafka(kafkaBrokers ?? KAFKA_BROKERS, databaseUrl) : []
 }

@@ -12,6 +12,7 @@ export interface CarrierEntry {
 /** A further carrier joins here. */
 export const carriers: readonly CarrierEntry[] = [
   { name: 'postgres', features: postgresLogFeatures },
+  { name: 'rabbitmq', features: carriedLogFeatures },
   { name: 'kafka', features: carriedLogFeatures },
 ]
 

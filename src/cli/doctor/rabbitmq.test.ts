@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { rabbitmqCarrier } from '../../adapters/rabbitmq/rabbitmq-carrier.ts'
+import { migrate } from '../../adapters/postgres/migrate.ts'
+import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { amqpUrl, reaches, removeQueues } from '../../../test/support/rabbitmq.ts'
+import { lookAtRabbitMq } from './rabbitmq.ts'
+
+test('a broker that does not answer is one sentence, without its password', async () => {
+  const [check, ...others] = await lookAtRabbitMq('amqp://user:secret@127.0.0.1:9', undefined)
+  expect(others).toEqual([])
+  expect(check).toMatchObject({
+    name: 'rabbitmq',
+    status: 'fault',
+    found: expect.stringMatching(/^RabbitMQ does not answer at 127\.0\.0\.1:9 /),
+  })
+  expect(JSON.stringify(check)).not.toContain('secret')
+})
+
+describe.runIf(await reaches(amqpUrl, 5672))('a broker that answers', () => {
+  const app = `doctor-${process.pid}`
+  let database: TestDatabase
+  beforeAll(async () => {
+    database = await testDatabase()
+  })
+  afterAll(async () => {
+    await removeQueues(app, 2)
+    await database.drop()
+  })
+
+  test('is told with its version and the queues of the app: none yet, all, or some', async () => {
+    expect(await lookAtRabbitMq(amqpUrl, database.url)).toMatchObject([
+      { status: 'ok', found: expect.stringMatching(/^RabbitMQ \d+\.\d+/) },
+      { status: 'ok', found: expect.stringContaining('made at the first start') },
+    ])
+    await migrate(database.url, { appName: app, partitionCount: 2 })
+    const queues = async (): Promise<unknown> => (await lookAtRabbitMq(amqpUrl, database.url))[1]
+    expect(await queues()).toMatchObject({ status: 'ok', found: expect.stringContaining('none of the queues') })
+    const context = { app, partitionCount: 2, instanceId: 'i', leaseMs: 2000, carriedMsMax: 1000, waitingMax: 1000, warn: () => undefined }
+    const open = await rabbitmqCarrier(amqpUrl).open(context)
+    await open.publish({ id: 'one', partition: 0, key: '', body: '' })
+    await open.close()
+    expect(await queues()).toMatchObject({ status: 'warning', found: expect.stringContaining('1 commands wait') })
+    const { connect } = await import('amqplib')
+    const connection = await connect(amqpUrl)
+    const channel = await connection.createChannel()
+    await channel.deleteQueue(`${app}.commands.2.1`)
+    await connection.close()
+    expect(await queues()).toMatchObject({ status: 'fault', found: expect.stringContaining('1 of 2 queues') })
+  })
+})

@@ -1,0 +1,67 @@
+// RabbitMQ, where it is the carrier: does it answer, can it do what is needed, and are the app's queues there.
+import { bounded, type Check, type Finding } from './check.ts'
+import { openSession } from './session.ts'
+
+export const rabbitmqCheckNames = ['rabbitmq', 'rabbitmq.queues']
+
+const VERSION_MIN: readonly [number, number] = [3, 10]
+
+/** `database`: where the app lives, if that is known: its name is part of its queues'. */
+export async function lookAtRabbitMq(url: string, database: string | undefined): Promise<Check[]> {
+  const broker = await bounded('rabbitmq', () => lookAtVersion(url))
+  if (broker.status === 'fault' || database === undefined) return [broker]
+  return [broker, await bounded('rabbitmq.queues', () => lookAtTopology(url, database))]
+}
+
+async function lookAtVersion(url: string): Promise<Finding> {
+  // Loaded here: whoever does not use RabbitMQ need not have its package.
+  const { lookAtBroker } = await import('../../adapters/rabbitmq/look.ts')
+  const { host } = new URL(url)
+  try {
+    const { version, lacks } = await lookAtBroker(url)
+    const [major = 0, minor = 0] = version.split('.').map(Number)
+    const found = `RabbitMQ ${version} at ${host}`
+    if (major < VERSION_MIN[0] || (major === VERSION_MIN[0] && minor < VERSION_MIN[1]))
+      return { status: 'fault', found, advice: `use RabbitMQ ${VERSION_MIN.join('.')} or newer` }
+    if (lacks.length > 0) return { status: 'fault', found: `${found} lacks ${lacks.join(', ')}`, advice: 'use RabbitMQ itself' }
+    return { status: 'ok', found }
+  } catch (error) {
+    const reason = error instanceof Error && error.message !== '' ? error.message : String((error as { code?: unknown }).code)
+    return { status: 'fault', found: `RabbitMQ does not answer at ${host} (${reason})`, advice: 'start it, or correct AMQP_URL' }
+  }
+}
+
+async function lookAtTopology(url: string, database: string): Promise<Finding> {
+  const { lookAtQueues } = await import('../../adapters/rabbitmq/look.ts')
+  const session = await openSession(database)
+  try {
+    const [schema] = await session.rows<{ isThere: boolean }>(`select to_regclass('twofold._app') is not null as "isThere"`)
+    const apps = 'select name, partition_count as count from twofold._app'
+    const [app] = schema?.isThere === true ? await session.rows<{ name: string; count: number }>(apps) : []
+    if (app === undefined)
+      return { status: 'ok', found: 'no app has been started with this database: its queues are made at the first start' }
+    const { missing, waiting, unserved, dead } = await lookAtQueues(url, app.name, app.count)
+    if (missing.length === app.count)
+      return { status: 'ok', found: `none of the queues of '${app.name}' is there: they are made at its start` }
+    if (missing.length > 0) {
+      const found = `${missing.length} of ${app.count} queues of '${app.name}' are missing, ${missing[0]} among them`
+      return { status: 'fault', found, advice: 'start an instance: it declares them; and find out who removed them' }
+    }
+    const found = `${app.count} queues of '${app.name}', in which ${waiting} commands wait`
+    if (dead > 0)
+      return {
+        status: 'warning',
+        found: `${found}; ${dead} messages in ${app.name}.commands.dead`,
+        advice: 'look who interferes with the queues',
+      }
+    if (waiting > 0 && unserved > 0)
+      return {
+        status: 'warning',
+        found: `${found}; ${unserved} of them are consumed by nobody`,
+        advice: 'start an instance with the role stateful',
+      }
+    return { status: 'ok', found }
+  } finally {
+    await session.end()
+  }
+}
