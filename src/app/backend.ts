@@ -189,6 +189,8 @@ function membersOf(members: MembersOptions): Members {
     handlerMs: options.handlerMs,
     carriedMsMax: carriedMsMaxOf(app),
     carrier,
+    // Where a test lets processes die its few clients must meet batches that are planned ahead, too.
+    overlapMin: crash === undefined ? undefined : 2,
     mayWrite: () => membership.mayWrite(),
     fenced: (partitions) => {
       ownership.fenced(partitions)

@@ -129,6 +129,7 @@ export class EngineDatabase {
       afterDeath?: AfterDeath
       now?: () => number
       carriedMsMax?: () => number
+      overlapMin?: number
       session?: (real: EffectSession) => EffectSession
     } = {},
   ): Promise<Engine> {
@@ -140,6 +141,7 @@ export class EngineDatabase {
       log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
       now: options.now ?? ((): number => Date.now()),
       carriedMsMax: options.carriedMsMax,
+      overlapMin: options.overlapMin,
       handlerMs: false,
       mayWrite: options.mayWrite ?? (() => true),
       fenced: () => undefined,

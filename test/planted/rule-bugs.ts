@@ -25,7 +25,7 @@ export const ruleBugs: readonly PlantedBug[] = [
   {
     name: 'what was planned while a refused batch had not been run again is stored as it is',
     file: 'stateful/engine/commit-works.ts',
-    find: 'if (attempts > 0) this.#failures += 1',
+    find: 'if (failed) this.#failures += 1',
     replace: '',
     test: 'test/engine/refused.test.ts',
     claim: 'what is planned while a refused batch is run again leaves no gap',

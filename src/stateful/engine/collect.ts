@@ -16,12 +16,6 @@ export const NOTHING: Collected = { works: [], rows: [], left: [] }
 /** How many parked keys one batch takes up again. */
 const PARKED_KEYS_MAX = 100
 
-/**
- * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Behind a smaller one that would gain less
- * than it costs: the next batch would close before the commands that arrive meanwhile could join it.
- */
-export const OVERLAP_MIN = 100
-
 export interface CollectorOptions {
   readonly runners: ReadonlyMap<string, unknown>
   readonly held: HeldPartitions
@@ -32,6 +26,7 @@ export interface CollectorOptions {
   readonly carried: CarriedWorks | undefined
   readonly relay: Relay | undefined
   readonly batchSizeMax: number
+  readonly overlapMin: number
   readonly now: () => number
   readonly mayWrite: () => boolean
   readonly session: () => Promise<EffectSession>
@@ -87,7 +82,7 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
  * command is then stored in one round trip. Nothing is planned behind such a batch, so that all of it can be put back.
  */
 async function mayLookLater(mine: readonly Work[], options: CollectorOptions): Promise<boolean> {
-  if (mine.length === 0 || mine.length >= OVERLAP_MIN || options.relay !== undefined || !options.isIdle()) return false
+  if (mine.length === 0 || mine.length >= options.overlapMin || options.relay !== undefined || !options.isIdle()) return false
   if (options.held.abandoned.size > 0 || options.parking.due(options.now(), 1).length > 0) return false
   return (await options.session()).isQuiet() && mine.every(({ envelope }) => options.runners.has(envelope.service))
 }

@@ -125,23 +125,27 @@ export class Committer {
     let attempt = first
     let refused: ReadonlyMap<string, Error> = new Map()
     let attempts = 0
+    let failed = false
+    let inDoubt = false
     while (pieces.length > 0) {
       const [piece, ...rest] = pieces
       if (piece === undefined) return
       try {
         await this.#commitPiece(piece, refused, attempt)
-        // What was planned while this piece had failed and was not stored yet rests on the plan that was thrown away.
-        if (attempts > 0) this.#failures += 1
+        // What was planned since the first failure rests on a plan that was thrown away, or knows only some of these pieces.
+        if (failed) this.#failures += 1
         pieces = rest
         attempts = 0
         refused = new Map()
       } catch (error) {
         this.#failures += 1
+        failed = true
         this.#evict(piece.works)
         if (!(error instanceof BatchAborted)) throw error
+        inDoubt ||= error.failure === 'lost'
         if (error.failure === 'behind') return this.#putBack(pieces)
         attempts += 1
-        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error.message)
+        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error.message, inDoubt)
         // Whoever keeps getting in the way gets a moment to finish.
         if (attempts > 2) await pause(backoffMs(attempts, CONFLICT_PAUSE), this.#options.stopping)
         if (error.failure === 'lost') await this.#options.lost()
@@ -354,10 +358,12 @@ export class Committer {
     this.#options.behind(pieces.flatMap((piece) => piece.works))
   }
 
-  #giveBack(pieces: readonly Piece[], reason: string): void {
+  /** `inDoubt`: some of it may be stored, by a commit whose answer was lost. */
+  #giveBack(pieces: readonly Piece[], reason: string, inDoubt = false): void {
     this.#givenBack += 1
     this.#options.log.warn({ reason }, 'batch given back')
-    for (const piece of pieces) for (const work of piece.works) settle(work, { status: 'deferred' })
+    const result = inDoubt ? ({ status: 'deferred', begun: true } as const) : ({ status: 'deferred' } as const)
+    for (const piece of pieces) for (const work of piece.works) settle(work, result)
   }
 }
 

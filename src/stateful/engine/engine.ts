@@ -52,6 +52,11 @@ export interface EngineOptions {
   readonly batchSizeMax?: number | undefined
   /** The broker that carries the commands; left out: the log does. */
   readonly carrier?: OpenCarrier | undefined
+  /**
+   * Behind a batch of so many commands the next is taken and planned while PostgreSQL stores it. Default 100: behind a smaller one that would
+   * gain less than it costs, because the next batch would close before the commands that arrive meanwhile could join it.
+   */
+  readonly overlapMin?: number | undefined
   /** How many direct commands may wait for the next batch; beyond it they are sent to the log. Default 10,000. */
   readonly mailboxSizeMax?: number | undefined
 }
@@ -71,6 +76,7 @@ export class Engine implements Service, DirectCarrier {
       runners: new Map(options.sides.map((side) => [side.contract.name, new CommandRunner(side, this.#watchdog)])),
       entities: new Map(options.sides.map((side) => [side.contract.name, side.entity])),
       batchSizeMax: options.batchSizeMax ?? 2000,
+      overlapMin: options.overlapMin ?? 100,
       mailboxSizeMax: options.mailboxSizeMax ?? MAILBOX_SIZE_MAX,
       sql: executorOf(options),
       carried: carriedOf(options),

@@ -9,7 +9,7 @@ import type { SqlExecutor, SqlShared } from '../sql/executor.ts'
 import { hold, readPartitions } from './adopt-partitions.ts'
 import type { CarriedWorks } from './carried-works.ts'
 import { Changes } from './changes.ts'
-import { collect, NOTHING, OVERLAP_MIN } from './collect.ts'
+import { collect, NOTHING } from './collect.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { LaneSession } from './lane-session.ts'
@@ -31,6 +31,8 @@ export interface LaneOptions extends Pick<
   readonly store: EffectStore
   /** About how many commands form a batch at most. */
   readonly batchSizeMax: number
+  /** Behind a batch of so many commands the next is planned while it is stored. */
+  readonly overlapMin: number
   readonly mailboxSizeMax: number
   /** Makes what runs the commands of SQL services, where there are some. */
   readonly sql?: ((shared: SqlShared) => SqlExecutor) | undefined
@@ -227,7 +229,7 @@ export class Lane implements Service {
       await this.#settled()
       this.#begin(prepared, over)
       over = undefined
-      if (prepared.planned === undefined || works.length < OVERLAP_MIN) await this.#settled()
+      if (prepared.planned === undefined || works.length < this.#options.overlapMin) await this.#settled()
       return true
     } catch (error) {
       // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
