@@ -15,6 +15,8 @@ export interface CarrierFeatures {
    * the lease alone says whose effects count.
    */
   readonly exclusive: boolean
+  /** Whether what is in hand stays so when the connection is lost. Where not, it is delivered again, and `done` of the former delivery says nothing. */
+  readonly keepsInHand: boolean
 }
 
 /** One command on its way; see `carriedMessage`. */

@@ -178,7 +178,7 @@ export function memoryCarrier(): MemoryCarrier {
   const connections = new Set<MemoryConnection>()
   return {
     name: 'memory',
-    features: { durable: false, replies: true, messageBytesMax: MESSAGE_BYTES_MAX, exclusive: true },
+    features: { durable: false, replies: true, messageBytesMax: MESSAGE_BYTES_MAX, exclusive: true, keepsInHand: false },
     open(context) {
       const connection = new MemoryConnection(broker, context)
       connections.add(connection)

@@ -1,5 +1,5 @@
 // Every carrier passes the same cases. Which brokers this run has reached, and which not, is printed; `npm run test:brokers` fails for those.
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defineApp, start } from 'twofold'
 import { carrierConformance } from 'twofold/testing'
 import { grounds } from './grounds.ts'
@@ -16,6 +16,9 @@ test.runIf(mustBeThere)('every broker is there', () => {
 })
 
 describe.each(grounds.filter(({ isThere }) => isThere))('$name', (ground) => {
+  beforeAll(() => ground.start?.(), 180_000)
+  afterAll(() => ground.stop?.(), 60_000)
+
   test.each(carrierConformance({ start, defineApp }, () => ground.make()))('$name', { timeout: 60_000 }, async (conformance) => {
     await expect(conformance.run()).resolves.toBeUndefined()
   })

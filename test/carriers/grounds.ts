@@ -2,8 +2,11 @@
 import type { ConformanceGround } from 'twofold/testing'
 import { memoryCarrier } from 'twofold/testing'
 import { rabbitmqCarrier } from '../../src/adapters/rabbitmq/rabbitmq-carrier.ts'
+import { kafkaCarrier } from '../../src/adapters/kafka/carrier.ts'
+import { hasKafkaNode } from '../brokers/kafka/for-tests.ts'
+import { freePort, startKafka, type KafkaNode } from '../brokers/kafka/node.ts'
 import { testDatabase } from '../support/database.ts'
-import { proxyTo } from '../support/proxy.ts'
+import { proxyTo, type Proxy } from '../support/proxy.ts'
 import { amqpUrl, reaches, removeQueues } from '../support/rabbitmq.ts'
 
 export interface Ground {
@@ -11,6 +14,9 @@ export interface Ground {
   /** Where it is to be found; undefined: it needs no broker. */
   readonly at?: string
   readonly isThere: boolean
+  /** Once before the first case, and once after the last. */
+  start?(): Promise<void>
+  stop?(): Promise<void>
   make(): Promise<ConformanceGround>
 }
 
@@ -26,6 +32,7 @@ export const grounds: readonly Ground[] = [
   { name: 'postgres', isThere: true, make: onPostgres },
   { name: 'memory', isThere: true, make: inMemory },
   { name: 'rabbitmq', at: amqpUrl, isThere: await reaches(amqpUrl, 5672), make: onRabbitMq },
+  kafka(),
 ]
 
 async function onPostgres(): Promise<ConformanceGround> {
@@ -74,6 +81,38 @@ async function onRabbitMq(): Promise<ConformanceGround> {
       await proxy.close().catch(() => undefined)
       await removeQueues(app, 2, 8)
       await database.drop()
+    },
+  }
+}
+
+/** A node of the suite's own: clients go where a Kafka tells them to, so it has to tell them of the proxy. */
+function kafka(): Ground {
+  let node: KafkaNode
+  let proxy: Proxy
+  return {
+    name: 'kafka',
+    isThere: hasKafkaNode,
+    async start() {
+      const port = await freePort()
+      proxy = await proxyTo(`tcp://127.0.0.1:${port}`)
+      node = await startKafka({ port, advertisedPort: Number(new URL(proxy.url).port) })
+    },
+    async stop() {
+      await node.stop()
+      await proxy.close()
+    },
+    async make() {
+      const database = await testDatabase()
+      const brokers = [node.brokers]
+      return {
+        url: database.url,
+        app: appName(),
+        carrier: kafkaCarrier({ brokers }),
+        options: { carrier: 'kafka', kafkaBrokers: brokers },
+        cut: () => proxy.cut(),
+        restore: () => proxy.restore(),
+        [Symbol.asyncDispose]: () => database.drop(),
+      }
     },
   }
 }

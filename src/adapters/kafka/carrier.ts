@@ -27,7 +27,13 @@ export interface KafkaCarrierOptions {
 
 const PREPARE_MS_MAX = 15_000
 
-export const kafkaFeatures: CarrierFeatures = { durable: true, replies: false, messageBytesMax: 4 << 20, exclusive: false }
+export const kafkaFeatures: CarrierFeatures = {
+  durable: true,
+  replies: false,
+  messageBytesMax: 4 << 20,
+  exclusive: false,
+  keepsInHand: true,
+}
 
 /**
  * Commands through Kafka, for `start({ carrier })`; `carrier: 'kafka'` is this with the brokers of `kafkaBrokers` and nothing else. See

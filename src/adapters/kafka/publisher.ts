@@ -98,7 +98,7 @@ export class Publisher {
     const value = Buffer.from(body)
     const keyBytes = Buffer.from(key)
     const bytes = value.length + keyBytes.length + RECORD_BYTES
-    if (bytes > this.#options.messageBytesMax) return Promise.reject(tooLarge(bytes, this.#options.messageBytesMax))
+    if (value.length > this.#options.messageBytesMax) return Promise.reject(tooLarge(value.length, this.#options.messageBytesMax))
     return new Promise((resolve, reject) => {
       const deadline = performance.now() + this.#publishMsMax
       const line = this.#lineOf(partition)

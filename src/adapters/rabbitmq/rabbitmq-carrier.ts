@@ -11,7 +11,13 @@ import { declareTopology, queueName } from './topology.ts'
 /** How long confirmations that are under way are waited for at the end. */
 const DRAIN_MS_MAX = 3000
 
-export const rabbitmqFeatures: CarrierFeatures = { durable: true, replies: true, messageBytesMax: 16 * 1024 * 1024, exclusive: true }
+export const rabbitmqFeatures: CarrierFeatures = {
+  durable: true,
+  replies: true,
+  messageBytesMax: 16 * 1024 * 1024,
+  exclusive: true,
+  keepsInHand: false,
+}
 
 /** RabbitMQ at `url`, such as `amqp://user:password@host:5672/vhost`. */
 export function rabbitmqCarrier(url: string): Carrier {

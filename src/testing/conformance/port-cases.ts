@@ -164,7 +164,7 @@ export const portCases: readonly Case[] = [
   {
     name: 'while the broker is away it takes nothing, and afterwards goes on with all that is not done, in order',
     check: (ground) =>
-      withCarriers(ground, 1, async ([open]) => {
+      withCarriers(ground, 1, async ([open], { features }) => {
         const got = new Got()
         await publishAll(open as OpenCarrier, range(1, 20))
         await open?.consume(0, got.take, 20)
@@ -181,7 +181,7 @@ export const portCases: readonly Case[] = [
         await eventually('it takes messages again', () => open?.isAway === false)
         await publishAll(open as OpenCarrier, [21, 22])
         await eventually('what is left has come', () => got.numbers.slice(before).includes(22))
-        const again = got.numbers.slice(before).filter((number) => number > 5 && number < 99)
+        const again = got.numbers.slice(features.keepsInHand ? 5 : before).filter((number) => number > 5 && number < 99)
         deepEqual(again, range(6, 22))
       }),
   },
