@@ -3,7 +3,7 @@ import type { Scenario } from '../scenario.ts'
 import { batchSqlCeiling } from './batch-sql-ceiling.ts'
 import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
 import { growthBacklog, growthHistory, growthKeys } from './growth.ts'
-import { direct, fastifyBare, httpAccept, httpAcceptKafka, httpKeyed, httpOpen, httpSync } from './http.ts'
+import { direct, fastifyBare, httpAccept, httpAcceptKafka, httpAcceptRabbitMq, httpKeyed, httpOpen, httpSync } from './http.ts'
 import { oneTransactionEach } from './one-transaction-each.ts'
 import { sqlHandlers } from './sql-handlers.ts'
 
@@ -17,6 +17,7 @@ export const scenarios: readonly Scenario[] = [
   sqlHandlers,
   fastifyBare,
   httpAccept,
+  httpAcceptRabbitMq,
   httpAcceptKafka,
   ...httpSync,
   ...direct,

@@ -2,13 +2,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import { startKafka } from '../../test/brokers/kafka/node.ts'
-import { verifyBank } from '../bank.ts'
+import { removeQueues } from '../../test/support/rabbitmq.ts'
+import { bankApp, verifyBank } from '../bank.ts'
 import { withCpu, type Cpu } from '../cpu.ts'
 import type { Job, JobDone } from '../http/job.ts'
 import { withHttpServer, type HttpServer } from '../http/processes.ts'
 import { emptied, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
 
 const CONNECTIONS = 128
+
+/** Of a new database. */
+const PARTITIONS = 64
 
 /** Code is compiled by how often it runs: before so many requests nothing is measured, or before so many seconds where they come slowly. */
 const WARM_UP_REQUESTS = 40_000
@@ -62,6 +66,13 @@ export const httpAcceptKafka = httpScenario(
   withKafka,
 )
 
+/** The same through RabbitMQ, at AMQP_URL or where it listens by itself. */
+export const httpAcceptRabbitMq = httpScenario(
+  'http-accept-rabbitmq',
+  { command: 'later-credits', connections: CONNECTIONS, warmUpSecondsMax: WARM_UP_SECONDS_MAX_BROKER },
+  withRabbitMq,
+)
+
 /** Latencies at a rate that does not wait for answers. */
 export const httpOpen: readonly Scenario[] = [
   httpScenario('http-open-accept', { command: 'later-credits', connections: CONNECTIONS, share: OPEN_SHARE }),
@@ -86,6 +97,16 @@ async function withKafka<Value>(url: string, _: pg.Client, use: (server: HttpSer
     if (before === undefined) delete process.env['KAFKA_BROKERS']
     else process.env['KAFKA_BROKERS'] = before
     await kafka.stop()
+  }
+}
+
+/** What an earlier run has left in the bank's queues would be run again. */
+async function withRabbitMq<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
+  await removeQueues(bankApp.name, PARTITIONS)
+  try {
+    return await withHttpServer(['app', url, 'rabbitmq'], use)
+  } finally {
+    await removeQueues(bankApp.name, PARTITIONS)
   }
 }
 

@@ -175,7 +175,7 @@ const lines = reactor('lines', {
 
 // A process that is killed would not leave what it compiled to the next one, and there are a hundred.
 flushCompileCache()
-await run(defineApp('ledger', [ledgerStateful, booksStateful, sums, lines]), {
+await run(defineApp(process.env['LEDGER_APP'] ?? 'ledger', [ledgerStateful, booksStateful, sums, lines]), {
   port: 0,
   partitionCount: 16,
   prepare: async (tx) => {

@@ -4,8 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { lookAtQueues } from '../../src/adapters/rabbitmq/look.ts'
 import type { CrashPoint } from '../../src/runtime/crash-points.ts'
-import { addressOf, startProgram, type Program } from '../e2e/program.ts'
+import { proxyTo, type Proxy } from '../support/proxy.ts'
+import { amqpUrl, removeQueues } from '../support/rabbitmq.ts'
+import { addressOf, startProgram, until, type Program } from '../e2e/program.ts'
 import { Load, randomOf } from './load.ts'
 import { othersOwn } from './others-own.ts'
 import { scenarios, type Scenario } from './scenarios.ts'
@@ -31,6 +34,8 @@ export interface Report {
 }
 
 const LEASE_MS = 2000
+/** How long the broker is away, where it is. */
+const AWAY_MS = 1500
 /** A machine that is overloaded may not let an instance start: whoever runs it starts it again. */
 const STARTS_MAX = 4
 const REACHED_MS = 90_000
@@ -65,6 +70,9 @@ class ScenarioRun {
   readonly #database: pg.Pool
   readonly #random: () => number
   readonly #programs: Program[] = []
+  /** Part of the queues' names: no other run has it. */
+  readonly #app = `crash-${process.pid}-${Math.random().toString(36).slice(2, 8)}`
+  #proxy: Proxy | undefined
 
   constructor(fault: Fault, databaseUrl: string, file: string, database: pg.Pool) {
     this.#fault = fault
@@ -79,6 +87,7 @@ class ScenarioRun {
   async finish(): Promise<Report> {
     const { armed, meanwhile, old } = this.#scenario
     const load = new Load(this.#fault.seed)
+    if (this.#scenario.broker === 'log') this.#proxy = await proxyTo(amqpUrl)
     let fresh: Program | undefined
     let struckAt = armed === 'fresh' ? await this.#disturbed((fresh = this.#start(true))) : undefined
     const first = await this.#join(load, () => this.#start(armed === 'first'))
@@ -86,6 +95,13 @@ class ScenarioRun {
     // One that is armed may die before it has answered anybody.
     if (armed !== 'first' || meanwhile !== undefined || this.#fault.point === 'anywhere') await load.goesOn(10, REACHED_MS)
     const second = this.#start(armed === 'second')
+    // What is accepted meanwhile waits in the log, and is handed on afterwards.
+    if (this.#proxy !== undefined) {
+      await load.goesOn(5, REACHED_MS)
+      await this.#proxy.cut()
+      await new Promise((resolve) => setTimeout(resolve, AWAY_MS))
+      await this.#proxy.restore()
+    }
     const target = armed === 'second' ? second : (fresh ?? first)
     const joined = this.#join(load, () => (target === second || isRunning(second) ? second : this.#start(false)))
     joined.catch(() => undefined)
@@ -100,6 +116,8 @@ class ScenarioRun {
     if (target !== second) await joined
     await this.#goOn(load, target, lost)
     await load.stop()
+    if (this.#scenario.broker !== undefined)
+      await until('nothing waits in the queues', async () => (await lookAtQueues(amqpUrl, this.#app, 16)).waiting === 0, REACHED_MS)
     const stuck = await drained(this.#database, this.#file).then(
       () => [],
       async (error: Error) => [error.message, ...this.#ended(), ...(await waiting(this.#database))],
@@ -173,6 +191,14 @@ class ScenarioRun {
       LOG_LEVEL: 'warn',
       TWOFOLD_LEASE_MS: String(LEASE_MS),
       LEDGER_FILE: this.#file,
+      ...(this.#scenario.broker === undefined
+        ? {}
+        : {
+            TWOFOLD_CARRIER: 'rabbitmq',
+            TWOFOLD_WHEN_AWAY: this.#scenario.broker,
+            AMQP_URL: this.#proxy?.url ?? amqpUrl,
+            LEDGER_APP: this.#app,
+          }),
       NODE_COMPILE_CACHE: join(tmpdir(), 'twofold-crash-cache'),
       ...(armed && point !== 'anywhere' ? { TWOFOLD_CRASH: `${point}:${pass}:${action}` } : {}),
     })
@@ -194,6 +220,8 @@ class ScenarioRun {
   async endAll(): Promise<void> {
     for (const { child } of this.#programs) child.kill('SIGCONT')
     await Promise.all(this.#programs.map((program) => program.end('SIGKILL')))
+    await this.#proxy?.close()
+    if (this.#scenario.broker !== undefined) await removeQueues(this.#app, 16)
   }
 }
 

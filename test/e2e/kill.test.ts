@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest'
 import pg from 'pg'
 import { Instances } from '../../examples/shop/replay/instances.ts'
 import { hasKafka, kafkaForTests } from '../brokers/kafka/for-tests.ts'
+import { amqpUrl, reaches, removeQueues } from '../support/rabbitmq.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 import { addressOf, startProgram, until, type Program } from './program.ts'
 
@@ -17,8 +18,15 @@ interface CarrierGround {
 
 const carriers: { readonly name: string; readonly start: () => Promise<CarrierGround> }[] = [
   { name: 'postgres', start: () => Promise.resolve({ environment: {}, stop: () => Promise.resolve() }) },
+  ...((await reaches(amqpUrl, 5672)) ? [{ name: 'rabbitmq', start: overRabbitMq }] : []),
   ...(hasKafka ? [{ name: 'kafka', start: overKafka }] : []),
 ]
+
+/** What an earlier run has left in the shop's queues would be run again. */
+async function overRabbitMq(): Promise<CarrierGround> {
+  await removeQueues('shop', 64)
+  return { environment: { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: amqpUrl }, stop: () => removeQueues('shop', 64) }
+}
 
 async function overKafka(): Promise<CarrierGround> {
   const kafka = await kafkaForTests()
