@@ -8,6 +8,30 @@ const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'a broker that hangs is waited for',
+    file: works,
+    find: 'await Promise.race([released, pause(RELEASE_MS_MAX, waited.signal)])',
+    replace: 'await released',
+    test: 'test/carriers/poison.test.ts',
+    claim: 'a broker that does not let go of a partition',
+  },
+  {
+    name: 'a carried key is not looked at',
+    file: works,
+    find: 'every((name) => keyFault(name) === undefined)',
+    replace: "every((name) => typeof name === 'string')",
+    test: 'test/carriers/poison.test.ts',
+    claim: 'a key that cannot be stored does not hold its partition up',
+  },
+  {
+    name: 'a dead letter holds whatever was delivered as if it were JSON',
+    file: 'adapters/postgres/commit-statement.ts',
+    find: '"input":${asJson(input)}',
+    replace: '"input":${input}',
+    test: 'test/carriers/poison.test.ts',
+    claim: 'an input that is no JSON can be read',
+  },
+  {
     name: 'a delivered command is acknowledged before its effect is stored',
     file: works,
     find: "    return { envelope, partition, origin: { from: 'carried', leftBehind, settle }",

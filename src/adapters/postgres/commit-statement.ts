@@ -235,13 +235,23 @@ const parts: readonly Part[] = [
       textArray(deadLetters.map((letter) => letter.envelope.command)),
       textArray(deadLetters.map((letter) => letter.envelope.keys[0])),
       plainArray(deadLetters.map((letter) => letter.partition)),
-      textArray(deadLetters.map(({ envelope: { input, ...head } }) => `${JSON.stringify(head).slice(0, -1)},"input":${input}}`)),
+      textArray(deadLetters.map(({ envelope: { input, ...head } }) => `${JSON.stringify(head).slice(0, -1)},"input":${asJson(input)}}`)),
       plainArray(deadLetters.map((letter) => letter.attempts)),
       textArray(deadLetters.map((letter) => storableText(letter.error))),
       textArray(deadLetters.map((letter) => letter.stack && storableText(letter.stack))),
     ],
   },
 ]
+
+/** A broker may have delivered anything; what is no JSON is told as a text. */
+function asJson(input: string): string {
+  try {
+    JSON.parse(input)
+    return input
+  } catch {
+    return JSON.stringify(input)
+  }
+}
 
 /**
  * Values that most rows of a batch share are sent once: `kinds[i]`, counted from 1 as PostgreSQL counts, says which of `distinct` has those

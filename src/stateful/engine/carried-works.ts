@@ -7,6 +7,7 @@ import { decodeEnvelope, type Envelope } from '../../contract/envelope.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 import { encodeDirectResult } from '../../ports/direct-result.ts'
 import type { Delivery, OpenCarrier } from '../../ports/carrier.ts'
+import { keyFault, KEYS_PER_COMMAND_MAX } from '../../contract/key.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
@@ -64,9 +65,13 @@ export class CarriedWorks {
     }
   }
 
-  /** Nothing of these partitions is handed out any more from now on; once this resolves, somebody else may consume them. */
+  /**
+   * Nothing of these partitions is handed out any more from now on; once this resolves, somebody else may consume them. A broker that hangs is
+   * not waited for longer than a moment: the lease is renewed by whoever waits here, and what the next owner stores is safe by its epoch.
+   */
   async release(partitions: readonly number[]): Promise<void> {
-    await Promise.all(
+    const waited = new AbortController()
+    const released = Promise.all(
       partitions.map((partition) => {
         const line = this.#lines.get(partition)
         if (line === undefined) return this.#asked.get(partition) ?? Promise.resolve()
@@ -77,6 +82,8 @@ export class CarriedWorks {
         return this.#ask(partition, () => this.#options.carrier.release(partition))
       }),
     )
+    await Promise.race([released, pause(RELEASE_MS_MAX, waited.signal)])
+    waited.abort()
   }
 
   stop(): Promise<void> {
@@ -173,14 +180,18 @@ export class CarriedWorks {
   }
 }
 
+/** A broker that is well lets go of a partition within milliseconds. */
+const RELEASE_MS_MAX = 500
+
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 function wellFormed(body: string): Envelope | undefined {
   try {
     const envelope = decodeEnvelope(body)
     const { id, service, command, keys } = envelope as Partial<Envelope>
-    const texts = [id, service, command, ...(Array.isArray(keys) && keys.length > 0 ? (keys as unknown[]) : [undefined])]
-    return texts.every((text) => typeof text === 'string' && text !== '') && UUID.test(id ?? '') ? envelope : undefined
+    if (!UUID.test(id ?? '') || !Array.isArray(keys) || keys.length < 1 || keys.length > KEYS_PER_COMMAND_MAX) return undefined
+    // What a key may be is what PostgreSQL can store, whatever it is the name of.
+    return [service, command, ...(keys as unknown[])].every((name) => keyFault(name) === undefined) ? envelope : undefined
   } catch {
     return undefined
   }

@@ -54,10 +54,11 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
     for (const work of mine) settle(work, { status: 'deferred' })
     return NOTHING
   }
+  // Before anything is taken: what is given back from here on must not be overtaken by what was taken before.
+  const given = sql?.givenBack
   const delivered = carried?.take(batchSizeMax, (partition) => served.has(partition)) ?? []
   options.taken([...delivered, ...mine])
   if (await mayLookLater(mine, options)) return { works: mine, rows: [], left: [], unread: held }
-  const given = sql?.givenBack
   const { rows, more } = await takeLog(held, options)
   if (rows.length + delivered.length > 0) await options.crash?.reach('engine.taken')
   const parked = await takeDueParked(options)

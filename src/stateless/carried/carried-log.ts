@@ -4,8 +4,8 @@
 // With `whenAway: 'log'` PostgreSQL's log takes what the broker cannot, and from then on all of that partition until its owner has handed
 // everything on: so no command overtakes another one of its sender.
 import type { Envelope } from '../../contract/envelope.ts'
-import { isTwofoldError } from '../../errors.ts'
-import { carriedMessage, type CarrierFeatures, type OpenCarrier } from '../../ports/carrier.ts'
+import { isTwofoldError, TwofoldError } from '../../errors.ts'
+import { carriedMessage, type CarriedMessage, type CarrierFeatures, type OpenCarrier } from '../../ports/carrier.ts'
 import type { Claims } from '../../ports/claims.ts'
 import type { Appended, CommandLog, CommandLogFeatures, LogEntry } from '../../ports/command-log.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
@@ -75,15 +75,27 @@ export class CarriedCommandLog implements CommandLog {
   async #publish(entry: LogEntry): Promise<void> {
     const { carrier, slots, whenAway, waiting, crash } = this.#options
     const { envelope } = entry
+    const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
+    // Also for what would wait in the log first: from there it could never go on.
+    this.#checkSize(message)
     if (await this.isBehindLog(envelope)) return void (await waiting.append(entry))
     try {
       await crash?.reach('carrier.publish')
-      await carrier.publish(carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? '')))
+      await carrier.publish(message)
       await crash?.reach('carrier.confirmed')
     } catch (error) {
       if (whenAway !== 'log' || !isTwofoldError(error, 'UNAVAILABLE')) throw error
       // It may be there all the same: its id makes a second one harmless.
       await waiting.append(entry)
     }
+  }
+
+  #checkSize({ body, id }: CarriedMessage): void {
+    const { name, features } = this.#options
+    if (body.length <= features.messageBytesMax / 3) return
+    const bytes = Buffer.byteLength(body)
+    if (bytes <= features.messageBytesMax) return
+    const message = `the command has ${bytes} bytes, and ${name} carries ${features.messageBytesMax} at most`
+    throw new TwofoldError('BODY_TOO_LARGE', message, { commandId: id })
   }
 }
