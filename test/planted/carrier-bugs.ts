@@ -8,6 +8,14 @@ const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'a log that was empty once is never looked into again',
+    file: carriedLog,
+    find: 'performance.now() - this.#emptyAt < EMPTY_MS',
+    replace: 'this.#emptyAt > 0',
+    test: 'src/stateless/carried/carried-log.test.ts',
+    claim: 'a log that another program still appends to',
+  },
+  {
     name: 'a broker that hangs is waited for',
     file: works,
     find: 'await Promise.race([released, pause(RELEASE_MS_MAX, waited.signal)])',

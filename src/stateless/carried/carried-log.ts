@@ -16,6 +16,13 @@ export type WhenAway = 'refuse' | 'log'
 
 export const carriedLogFeatures: CommandLogFeatures = { order: 'per-key', claimsWithAppend: false }
 
+/** For so long what was seen of the log holds. */
+const EMPTY_MS = 1000
+
+/** A repeated request has its command published again so often, and so many commands are remembered for it. */
+const AGAIN_MS = 5000
+const AGAIN_MAX = 10_000
+
 export interface CarriedLogOptions {
   readonly name: string
   readonly carrier: Pick<OpenCarrier, 'publish' | 'isAway'>
@@ -36,8 +43,11 @@ export class CarriedCommandLog implements CommandLog {
   readonly name: string
   readonly features = carriedLogFeatures
   readonly #options: CarriedLogOptions
-  /** The log was seen empty, and nobody appends to it: it need not be asked any more. */
-  #isLogDone = false
+  /** When the log was last seen empty, on the clock of `performance.now()`. Programs that still append to it may run beside this one. */
+  #emptyAt = -Infinity
+  #looking: Promise<boolean> | undefined
+  /** When a command was last published for a repeated request. */
+  readonly #again = new Map<string, number>()
 
   constructor(options: CarriedLogOptions) {
     this.name = options.name
@@ -57,19 +67,52 @@ export class CarriedCommandLog implements CommandLog {
   }
 
   async appendAgain(hash: string, commandId: string): Promise<void> {
-    const envelope = await this.#options.claims.commandOf(hash, commandId)
-    if (envelope !== undefined) await this.#publish({ envelope, begun: true })
+    if (!this.#mayPublishAgain(commandId)) return
+    try {
+      const envelope = await this.#options.claims.commandOf(hash, commandId)
+      if (envelope !== undefined) await this.#publish({ envelope, begun: true })
+    } catch (error) {
+      this.#again.delete(commandId)
+      throw error
+    }
+  }
+
+  /** Who asks again and again for what is not finished does not fill the queue with it. */
+  #mayPublishAgain(commandId: string): boolean {
+    const now = performance.now()
+    if (now - (this.#again.get(commandId) ?? -Infinity) < AGAIN_MS) return false
+    this.#again.delete(commandId)
+    this.#again.set(commandId, now)
+    for (const id of this.#again.keys()) {
+      if (this.#again.size <= AGAIN_MAX) break
+      this.#again.delete(id)
+    }
+    return true
   }
 
   /** Whether PostgreSQL's log holds commands of this key's partition: then a later one has to join them. */
   async isBehindLog({ service, keys }: Envelope): Promise<boolean> {
-    const { slots, whenAway, anyInLog, waitsInLog } = this.#options
-    if (whenAway === 'refuse') {
-      if (this.#isLogDone) return false
-      this.#isLogDone = !(await anyInLog())
-      if (this.#isLogDone) return false
-    }
+    const { slots, whenAway, waitsInLog } = this.#options
+    if (whenAway === 'refuse' && (await this.#isLogEmpty())) return false
     return waitsInLog(partitionOf(slots, service, keys[0] ?? ''))
+  }
+
+  /** Looked at once a second at most. Where PostgreSQL is away nobody appends to it either, so what was seen last holds. */
+  async #isLogEmpty(): Promise<boolean> {
+    if (performance.now() - this.#emptyAt < EMPTY_MS) return true
+    this.#looking ??= this.#options
+      .anyInLog()
+      .then(
+        (any) => !any,
+        (error: unknown) => {
+          if (this.#emptyAt === -Infinity) throw error
+          return true
+        },
+      )
+      .finally(() => (this.#looking = undefined))
+    const isEmpty = await this.#looking
+    if (isEmpty) this.#emptyAt = performance.now()
+    return isEmpty
   }
 
   async #publish(entry: LogEntry): Promise<void> {
