@@ -17,6 +17,13 @@ export function reaches(url: string, defaultPort: number): Promise<boolean> {
   })
 }
 
+/** Whether RabbitMQ is there. Where it is not, it is printed that `what` is not tested. */
+export async function hasRabbitMq(what: string): Promise<boolean> {
+  const isThere = await reaches(amqpUrl, 5672)
+  if (!isThere) console.log(`RabbitMQ does not answer at ${new URL(amqpUrl).host}: ${what} is NOT tested`)
+  return isThere
+}
+
 /** Removes the queues of an app with one of these numbers of partitions. */
 export async function removeQueues(app: string, ...counts: readonly number[]): Promise<void> {
   const connection = await connect(amqpUrl)

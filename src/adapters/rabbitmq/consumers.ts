@@ -5,6 +5,8 @@
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
 import type { Delivery } from '../../ports/carrier.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
+import { closed } from './closed.ts'
+import { Replies } from './replies.ts'
 
 const AGAIN = { minMs: 100, maxMs: 5000 }
 
@@ -25,28 +27,24 @@ interface Wanted {
 export class Consumers {
   readonly #options: ConsumersOptions
   readonly #wanted = new Map<number, Wanted>()
+  readonly #replies: Replies
   #connection: ChannelModel | undefined
-  #replies: Channel | undefined
 
   constructor(options: ConsumersOptions) {
     this.#options = options
+    this.#replies = new Replies(options.warn)
   }
 
-  async open(connection: ChannelModel): Promise<void> {
-    const replies = await connection.createChannel()
-    replies.on('error', () => undefined)
-    // A reply to somebody who is gone must not hold up the others.
-    replies.on('close', () => {
-      if (this.#replies === replies) this.#replies = undefined
-    })
+  /** `signal` is aborted where this connection is given up meanwhile. */
+  async open(connection: ChannelModel, signal: AbortSignal): Promise<void> {
+    await this.#replies.open(connection, signal)
     this.#connection = connection
-    this.#replies = replies
     for (const wanted of this.#wanted.values()) void this.#join(wanted)
   }
 
   lost(): void {
     this.#connection = undefined
-    this.#replies = undefined
+    this.#replies.lost()
     for (const wanted of this.#wanted.values()) this.#leave(wanted)
   }
 
@@ -104,9 +102,7 @@ export class Consumers {
 
   async #open(connection: ChannelModel, wanted: Wanted): Promise<void> {
     const channel = await connection.createChannel()
-    const consumer = new Consumer(channel, wanted.deliver, (to, id, reply) => {
-      this.#replies?.sendToQueue(to, Buffer.from(reply), { correlationId: id })
-    })
+    const consumer = new Consumer(channel, wanted.deliver, (to, id, reply) => this.#replies.send(to, id, reply))
     channel.on('error', () => undefined)
     channel.on('close', () => this.#again(wanted, consumer))
     wanted.consumer = consumer
@@ -179,9 +175,9 @@ class Consumer {
     this.#isEnded = true
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.end()
-    await this.#channel.close().catch(() => undefined)
+    return closed(this.#channel)
   }
 
   #flush(): void {

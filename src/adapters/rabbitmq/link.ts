@@ -4,9 +4,12 @@
 // made ready what is used on it. `closed`: for good.
 import { connect, type ChannelModel } from 'amqplib'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
+import { closed } from './closed.ts'
 
 const AGAIN = { minMs: 100, maxMs: 5000 }
 const CONNECT_MS_MAX = 5000
+/** Queues are declared meanwhile; what was declared in time is there at the next attempt. */
+const UP_MS_MAX = 30_000
 const CLOSE_MS_MAX = 2000
 
 export interface LinkOptions {
@@ -15,8 +18,10 @@ export interface LinkOptions {
   readonly name: string
   /** The broker gives a silent process up after twice as long, in seconds. */
   readonly heartbeatSeconds: number
-  /** Makes ready what is used on a new connection; one on which that fails is closed. */
-  readonly onUp: (connection: ChannelModel) => Promise<void>
+  /** Makes ready what is used on a new connection; one on which that fails is closed. Where that is given up, `signal` is aborted. */
+  readonly onUp: (connection: ChannelModel, signal: AbortSignal) => Promise<void>
+  /** An `onUp` that takes longer than this is given up, and its connection too, in milliseconds: 30,000 where not given. */
+  readonly upMsMax?: number
   readonly onDown: () => void
   readonly warn: (fields: object, message: string) => void
 }
@@ -25,7 +30,12 @@ export class Link {
   readonly #options: LinkOptions
   readonly #closing = new AbortController()
   #connection: ChannelModel | undefined
+  /** Ends the wait for `onUp`. */
+  #givenUp = new AbortController()
   #isUp = false
+  #upAt = 0
+  /** Attempts since a connection has lasted: one that is lost at once, time and again, is not made anew without a pause. */
+  #attempts = 0
   #mending: Promise<void> | undefined
 
   constructor(options: LinkOptions) {
@@ -46,7 +56,7 @@ export class Link {
     const connection = this.#connection
     if (connection === undefined) return
     this.#lost(connection, reason)
-    connection.close().catch(() => undefined)
+    void closed(connection)
   }
 
   /** How many messages of these queues are with nobody; one that cannot be asked is left out. */
@@ -58,7 +68,7 @@ export class Link {
         if (channel === undefined) return lengths
         channel.on('error', () => undefined)
         lengths.set(partition, (await channel.checkQueue(queueOf(partition))).messageCount)
-        await channel.close()
+        await closed(channel)
       } catch {
         // A queue that is not there closes the channel.
       }
@@ -71,12 +81,14 @@ export class Link {
     const connection = this.#connection
     this.#connection = undefined
     this.#isUp = false
-    await this.#mending
-    if (connection !== undefined) await Promise.race([connection.close().catch(() => undefined), pause(CLOSE_MS_MAX)])
+    this.#givenUp.abort(new Error('this instance stops'))
+    if (connection !== undefined) await closed(connection)
+    // One that is being made still closes itself.
+    await Promise.race([this.#mending, pause(CLOSE_MS_MAX)])
   }
 
   async #connect(): Promise<void> {
-    const { url, name, heartbeatSeconds, onUp } = this.#options
+    const { url, name, heartbeatSeconds } = this.#options
     const address = new URL(url)
     address.searchParams.set('heartbeat', String(heartbeatSeconds))
     const properties = { connection_name: name }
@@ -89,17 +101,30 @@ export class Link {
     let error: unknown
     connection.on('error', (reason: Error) => (error = reason))
     connection.on('close', (reason?: Error) => this.#lost(connection, error ?? reason ?? 'the connection was closed'))
-    if (this.#closing.signal.aborted) return connection.close().catch(() => undefined)
+    if (this.#closing.signal.aborted) return closed(connection)
     this.#connection = connection
     try {
-      await onUp(connection)
+      await this.#ready(connection)
     } catch (failure) {
       if (this.#connection === connection) this.#connection = undefined
-      await Promise.race([connection.close().catch(() => undefined), pause(CLOSE_MS_MAX)])
+      await closed(connection)
       throw failure
     }
     this.#isUp = this.#connection === connection
+    this.#upAt = performance.now()
     if (!this.#isUp) throw error instanceof Error ? error : new Error('the connection was lost at once')
+  }
+
+  /** Rejects as well when the connection is lost meanwhile, or it takes too long. */
+  async #ready(connection: ChannelModel): Promise<void> {
+    const { onUp, upMsMax = UP_MS_MAX } = this.#options
+    const givenUp = new AbortController()
+    this.#givenUp = givenUp
+    const timer = setTimeout(() => givenUp.abort(new Error(`it was not ready after ${upMsMax} ms`)), upMsMax)
+    const ended = new Promise<never>((_, reject) => {
+      givenUp.signal.addEventListener('abort', () => reject(givenUp.signal.reason), { once: true })
+    })
+    await Promise.race([onUp(connection, givenUp.signal), ended]).finally(() => clearTimeout(timer))
   }
 
   #lost(connection: ChannelModel, reason: unknown): void {
@@ -107,15 +132,19 @@ export class Link {
     this.#connection = undefined
     const wasUp = this.#isUp
     this.#isUp = false
+    this.#givenUp.abort(reason instanceof Error ? reason : new Error(String(reason)))
     if (this.#closing.signal.aborted) return
     if (!wasUp) return
     this.#options.warn({ reason: String(reason), connection: this.#options.name }, 'lost the connection to RabbitMQ; connecting again')
     this.#options.onDown()
+    if (performance.now() - this.#upAt > AGAIN.maxMs) this.#attempts = 0
     this.#mending = this.#mend()
   }
 
   async #mend(): Promise<void> {
-    for (let attempt = 1; !this.#closing.signal.aborted; attempt += 1) {
+    while (!this.#closing.signal.aborted) {
+      this.#attempts += 1
+      const attempt = this.#attempts
       await pause(AGAIN.minMs / 2 + backoffMs(attempt, AGAIN), this.#closing.signal)
       if (this.#closing.signal.aborted) return
       try {

@@ -8,13 +8,14 @@ import type { CarriedMessage } from '../../ports/carrier.ts'
 const PENDING_MAX = 50_000
 const PENDING_BYTES_MAX = 64 * 1024 * 1024
 
-/** A confirmation that takes longer than this is not waited for: the channel is given up, and what it was about is in doubt. */
+/** A confirmation that takes longer than this is not waited for: what it was about is in doubt, and its partition takes nothing for as long. */
 const CONFIRM_MS_MAX = 10_000
 
 const REPLY_TO = 'amq.rabbitmq.reply-to'
 
 interface Pending {
   readonly id: string
+  readonly partition: number
   readonly bytes: number
   readonly since: number
   readonly resolve: () => void
@@ -30,8 +31,14 @@ interface Waiter {
 export interface PublisherOptions {
   readonly queueOf: (partition: number) => string
   readonly bytesMax: number
-  /** Confirmations do not come: the connection is of no use. */
+  /** The channel was closed, or nothing is confirmed any more: the connection is of no use. */
   readonly stuck: (reason: string) => void
+  /** Whether this partition's queue is known to be full: asked about what RabbitMQ refuses. */
+  readonly isFull: (partition: number) => Promise<boolean>
+  readonly warn: (fields: object, message: string) => void
+  readonly debug: (fields: object, message: string) => void
+  /** How long a confirmation is waited for, in milliseconds: 10,000 where not given. */
+  readonly confirmMsMax?: number
 }
 
 export class Publisher {
@@ -42,13 +49,19 @@ export class Publisher {
   #pendingBytes = 0
   readonly #waiters = new Map<string, Set<Waiter>>()
   #blocked: string | undefined
+  /** Partitions whose queue does not confirm, each until when it is not tried again. */
+  readonly #refused = new Map<number, number>()
+  readonly #confirmMsMax: number
+  #confirmedAt = 0
+  /** Replies that nobody waited for any more. */
   #lateReplies = 0
   #idle: (() => void)[] = []
   readonly #watch: NodeJS.Timeout
 
   constructor(options: PublisherOptions) {
     this.#options = options
-    this.#watch = setInterval(() => this.#look(), CONFIRM_MS_MAX / 10)
+    this.#confirmMsMax = options.confirmMsMax ?? CONFIRM_MS_MAX
+    this.#watch = setInterval(() => this.#look(), this.#confirmMsMax / 10)
     this.#watch.unref()
   }
 
@@ -56,20 +69,27 @@ export class Publisher {
     return this.#channel === undefined || this.#blocked !== undefined
   }
 
-  /** Replies that nobody waited for any more. */
-  get lateReplies(): number {
-    return this.#lateReplies
-  }
-
-  async open(connection: ChannelModel): Promise<void> {
+  /** `signal` is aborted where this connection is given up meanwhile. */
+  async open(connection: ChannelModel, signal: AbortSignal): Promise<void> {
     this.#blocked = undefined
+    this.#refused.clear()
     connection.on('blocked', (reason: string) => (this.#blocked = reason))
     connection.on('unblocked', () => (this.#blocked = undefined))
     const channel = await connection.createConfirmChannel()
-    channel.on('error', () => undefined)
-    channel.on('close', () => this.#lost(channel))
+    let reason: unknown
+    let isClosed = false
+    channel.on('error', (error: Error) => (reason = error))
+    channel.on('close', () => {
+      isClosed = true
+      if (this.#channel !== channel) return
+      this.#lost(channel)
+      // A channel is closed before its connection is: a moment later only a connection that is still there is given up.
+      queueMicrotask(() => this.#options.stuck(`the channel that publishes was closed (${String(reason)})`))
+    })
     channel.on('return', (message: Message) => this.#returned(message))
     await channel.consume(REPLY_TO, (message) => message && this.#replied(message), { noAck: true })
+    signal.throwIfAborted()
+    if (isClosed) throw reason instanceof Error ? reason : new Error('the channel that publishes was closed at once')
     this.#channel = channel
   }
 
@@ -77,11 +97,12 @@ export class Publisher {
     const channel = this.#channel
     if (channel === undefined) return Promise.reject(away('RabbitMQ cannot be reached right now'))
     if (this.#blocked !== undefined) return Promise.reject(away(`RabbitMQ takes nothing right now (${this.#blocked})`))
+    if (this.#isRefused(partition)) return Promise.reject(away(`RabbitMQ does not confirm commands of partition ${partition} right now`))
     const content = Buffer.from(body)
     const refusal = this.#refusal(content.length)
     if (refusal !== undefined) return Promise.reject(refusal)
     return new Promise((resolve, reject) => {
-      const pending: Pending = { id, bytes: content.length, since: performance.now(), resolve, reject, isReturned: false }
+      const pending: Pending = { id, partition, bytes: content.length, since: performance.now(), resolve, reject, isReturned: false }
       this.#pending.add(pending)
       this.#pendingBytes += pending.bytes
       const correlation = replyTo === undefined ? {} : { replyTo, correlationId: id }
@@ -148,12 +169,30 @@ export class Publisher {
     return new TwofoldError('OVERLOADED', message, { retryAfterSeconds: 1 })
   }
 
+  #isRefused(partition: number): boolean {
+    const until = this.#refused.get(partition)
+    if (until === undefined) return false
+    if (performance.now() < until) return true
+    this.#refused.delete(partition)
+    return false
+  }
+
   #confirmed(pending: Pending, error: Error | null): void {
-    if (!this.#forget(pending)) return
+    if (this.#channel !== undefined) this.#confirmedAt = performance.now()
+    if (!this.#forget(pending)) {
+      // Too late for whoever sent it, and a sign that the queue confirms again.
+      if (error === null) this.#refused.delete(pending.partition)
+      return
+    }
     if (pending.isReturned) pending.reject(away('RabbitMQ has no queue for this command; it was removed while this instance ran'))
     else if (error === null) pending.resolve()
-    else if (this.#channel === undefined) pending.reject(doubt())
-    else pending.reject(full())
+    else if (this.#channel === undefined) pending.reject(doubt(LOST))
+    else void this.#nacked(pending)
+  }
+
+  async #nacked({ partition, reject }: Pending): Promise<void> {
+    const isFull = await this.#options.isFull(partition).catch(() => false)
+    reject(isFull ? full() : doubt('RabbitMQ refused the command, and its queue is not known to be full'))
   }
 
   #forget(pending: Pending): boolean {
@@ -170,7 +209,10 @@ export class Publisher {
 
   #replied({ properties, content }: Message): void {
     const waiters = this.#waiters.get(String(properties.correlationId))
-    if (waiters === undefined) this.#lateReplies += 1
+    if (waiters === undefined) {
+      this.#lateReplies += 1
+      this.#options.debug({ id: String(properties.correlationId), count: this.#lateReplies }, 'a reply came that nobody waits for any more')
+    }
     const reply = content.toString()
     for (const waiter of waiters ?? []) waiter.resolve(reply)
   }
@@ -179,13 +221,31 @@ export class Publisher {
     if (this.#channel !== channel) return
     this.#channel = undefined
     for (const pending of this.#pending) this.#confirmed(pending, new Error('the channel was lost'))
-    for (const waiters of this.#waiters.values()) for (const waiter of waiters) waiter.reject(doubt())
+    for (const waiters of this.#waiters.values()) for (const waiter of waiters) waiter.reject(doubt(LOST))
   }
 
   #look(): void {
-    const [oldest] = this.#pending
-    if (oldest === undefined || performance.now() - oldest.since < CONFIRM_MS_MAX) return
-    this.#options.stuck(`RabbitMQ has confirmed nothing for ${CONFIRM_MS_MAX / 1000} s`)
+    const now = performance.now()
+    const silent = new Set<number>()
+    for (const { since, partition } of this.#pending) {
+      if (now - since < this.#confirmMsMax) break
+      silent.add(partition)
+    }
+    if (silent.size === 0) return
+    const seconds = this.#confirmMsMax / 1000
+    if (now - this.#confirmedAt >= this.#confirmMsMax) return this.#options.stuck(`RabbitMQ has confirmed nothing for ${seconds} s`)
+    for (const partition of silent) {
+      this.#refused.set(partition, now + this.#confirmMsMax)
+      this.#options.warn(
+        { partition, seconds },
+        'RabbitMQ does not confirm what goes to the queue of this partition; it takes nothing meanwhile',
+      )
+    }
+    for (const pending of this.#pending) {
+      if (!silent.has(pending.partition)) continue
+      this.#forget(pending)
+      pending.reject(doubt('RabbitMQ did not confirm the command in time'))
+    }
   }
 }
 
@@ -193,9 +253,10 @@ function away(reason: string): TwofoldError {
   return new TwofoldError('UNAVAILABLE', `${reason}: nothing was taken; try again in a moment`, { retryAfterSeconds: 1 })
 }
 
-function doubt(): TwofoldError {
-  const message =
-    'the connection to RabbitMQ was lost before it had confirmed: the command may have been taken; ask for it by its id, or send it again'
+const LOST = 'the connection to RabbitMQ was lost before it had confirmed'
+
+function doubt(reason: string): TwofoldError {
+  const message = `${reason}: the command may have been taken; ask for it by its id, or send it again`
   return new TwofoldError('UNAVAILABLE', message, { retryAfterSeconds: 1 })
 }
 

@@ -1,15 +1,20 @@
 // Commands over RabbitMQ: quorum queues, one for each partition. One connection publishes and hears replies, another one consumes: while the broker
 // is short of memory or disk it stops the first, and what it holds is still brought to its end.
+import { debuglog } from 'node:util'
 import { TwofoldError } from '../../errors.ts'
 import type { CarriedMessage, Carrier, CarrierContext, CarrierFeatures, Delivery, OpenCarrier } from '../../ports/carrier.ts'
 import { pause } from '../../runtime/backoff.ts'
 import { Consumers } from './consumers.ts'
+import { FullQueues } from './full-queues.ts'
 import { Link } from './link.ts'
 import { Publisher } from './publisher.ts'
-import { declareTopology, queueName } from './topology.ts'
+import { declareTopology, queueLengthMax, queueName } from './topology.ts'
 
 /** How long confirmations that are under way are waited for at the end. */
 const DRAIN_MS_MAX = 3000
+
+/** Told with `NODE_DEBUG=twofold-rabbitmq`: what is nothing to act on. */
+const debug = debuglog('twofold-rabbitmq')
 
 export const rabbitmqFeatures: CarrierFeatures = {
   durable: true,
@@ -43,12 +48,25 @@ class RabbitMqCarrier implements OpenCarrier {
   readonly #consumers: Consumers
   readonly #out: Link
   readonly #in: Link
+  /** What each queue may hold that was made with another bound than ours. */
+  #otherBounds: ReadonlyMap<string, number> = new Map()
 
   constructor(url: string, context: CarrierContext) {
     const { app, instanceId, leaseMs, warn } = context
     const queueOf = (partition: number): string => queueName(context, partition)
     this.#context = context
-    this.#publisher = new Publisher({ queueOf, bytesMax: rabbitmqFeatures.messageBytesMax, stuck: (reason) => this.#out.abandon(reason) })
+    const fullQueues = new FullQueues(
+      async (partition) => (await this.#out.lengths([partition], queueOf)).get(partition),
+      (partition) => this.#otherBounds.get(queueOf(partition)) ?? queueLengthMax(context),
+    )
+    this.#publisher = new Publisher({
+      queueOf,
+      bytesMax: rabbitmqFeatures.messageBytesMax,
+      stuck: (reason) => this.#out.abandon(reason),
+      isFull: (partition) => fullQueues.isFull(partition),
+      warn,
+      debug: (fields, message) => debug('%s %o', message, fields),
+    })
     this.#consumers = new Consumers({ queueOf, warn })
     // The broker gives a process up after two silent intervals: no later than others take its partitions.
     const heartbeatSeconds = Math.max(1, Math.floor(leaseMs / 2000))
@@ -56,16 +74,16 @@ class RabbitMqCarrier implements OpenCarrier {
     this.#out = new Link({
       ...shared,
       name: `${app} ${instanceId} publishes`,
-      onUp: async (connection) => {
-        await declareTopology(connection, context, (message) => warn({}, message))
-        await this.#publisher.open(connection)
+      onUp: async (connection, signal) => {
+        this.#otherBounds = await declareTopology(connection, context, (message) => warn({}, message))
+        await this.#publisher.open(connection, signal)
       },
       onDown: () => this.#publisher.lost(),
     })
     this.#in = new Link({
       ...shared,
       name: `${app} ${instanceId} consumes`,
-      onUp: (connection) => this.#consumers.open(connection),
+      onUp: (connection, signal) => this.#consumers.open(connection, signal),
       onDown: () => this.#consumers.lost(),
     })
   }

@@ -2,6 +2,7 @@
 // nothing where it is there; where it is there otherwise, the start says how.
 import type { Channel, ChannelModel } from 'amqplib'
 import { TwofoldError } from '../../errors.ts'
+import { closed } from './closed.ts'
 
 /** The broker counts deliveries too, and would drop a command: attempts are counted in our rows, so it must never come to that. */
 const DELIVERIES_MAX = 1_000_000_000
@@ -45,26 +46,37 @@ function queueArguments(topology: Topology): Record<string, string | number | bo
   }
 }
 
-/** Declares what is missing. @throws TwofoldError INVALID_TOPOLOGY */
-export async function declareTopology(connection: ChannelModel, topology: Topology, warn: (message: string) => void): Promise<void> {
+/** Declares what is missing. Resolves to the bounds of queues that keep another one, by their names. @throws TwofoldError INVALID_TOPOLOGY */
+export async function declareTopology(
+  connection: ChannelModel,
+  topology: Topology,
+  warn: (message: string) => void,
+): Promise<ReadonlyMap<string, number>> {
+  const otherBounds = new Map<string, number>()
   await declare(connection, deadQueueName(topology), { 'x-queue-type': 'quorum' }, warn)
   const partitions = Array.from({ length: topology.partitionCount }, (_, partition) => partition)
   const lanes = Array.from({ length: AT_ONCE }, async (_, lane) => {
-    for (const partition of partitions)
-      if (partition % AT_ONCE === lane) await declare(connection, queueName(topology, partition), queueArguments(topology), warn)
+    for (const partition of partitions) {
+      if (partition % AT_ONCE !== lane) continue
+      const name = queueName(topology, partition)
+      const bound = await declare(connection, name, queueArguments(topology), warn)
+      if (bound !== undefined) otherBounds.set(name, bound)
+    }
   })
   const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected')
   if (failed !== undefined) throw failed.reason
+  return otherBounds
 }
 
+/** Resolves to the queue's own bound where it is another one. */
 async function declare(
   connection: ChannelModel,
   name: string,
   wanted: Record<string, string | number | boolean>,
   warn: (message: string) => void,
-): Promise<void> {
+): Promise<number | undefined> {
   const failure = await onChannel(connection, (channel) => channel.assertQueue(name, { durable: true, arguments: wanted }))
-  if (failure === undefined) return
+  if (failure === undefined) return undefined
   const { code, message } = failure
   if (code !== 406) throw failure
   const [, argument = 'something', given = '?', current = '?'] =
@@ -72,7 +84,7 @@ async function declare(
   // Only its own bound is another: it keeps what it was declared with.
   if (argument === 'x-max-length') {
     warn(`the queue '${name}' takes ${current} commands and not ${given}, as it was made with; remove it while it is empty to change that`)
-    return
+    return Number.isNaN(Number(current)) ? Infinity : Number(current)
   }
   const reason = argument === 'something' ? message : `its '${argument}' is '${current}' and not '${given}'`
   throw new TwofoldError(
@@ -91,7 +103,7 @@ async function onChannel(
   channel.on('error', () => undefined)
   try {
     await use(channel)
-    await channel.close()
+    await closed(channel)
     return undefined
   } catch (error) {
     return error as Error & { readonly code?: number }
