@@ -9,7 +9,9 @@ import { bugs as others, type PlantedBug } from './bugs.ts'
 import { carrierBugs } from './carrier-bugs.ts'
 import { directBugs } from './direct-bugs.ts'
 import { hasKafkaNode } from '../brokers/kafka/for-tests.ts'
+import { hasRabbitMq } from '../support/rabbitmq.ts'
 import { kafkaBugs } from './kafka-bugs.ts'
+import { rabbitMqBugs } from './rabbitmq-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import { ruleBugs } from './rule-bugs.ts'
@@ -31,6 +33,7 @@ const bugs = [
   ...sqlBugs,
   // Without a broker nobody would see them.
   ...(hasKafkaNode ? kafkaBugs : []),
+  ...((await hasRabbitMq('what its tests would see of planted bugs')) ? rabbitMqBugs : []),
 ]
 
 /**

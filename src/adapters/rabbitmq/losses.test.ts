@@ -111,7 +111,7 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     opened.add(link)
     await proxy.cut()
     await proxy.restore()
-    await eventually('it is up again', () => link.isUp && count === 3)
+    await eventually('it is up again', () => link.isUp && count === 3, 8000)
   })
 
   test('whoever stops does not wait for a connection that does not get ready', async () => {
@@ -119,7 +119,7 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     const link = await linked({ onUp: () => ((count += 1) === 1 ? Promise.resolve() : never()) })
     await proxy.cut()
     await proxy.restore()
-    await eventually('the next one is being made ready', () => count === 2)
+    await eventually('the next one is being made ready', () => count === 2, 8000)
     await within('it is closed', link.close())
   })
 
@@ -132,7 +132,7 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     opened.add(link)
     await proxy.cut()
     await proxy.restore()
-    await eventually('it is up again', () => link.isUp && signals.length === 3)
+    await eventually('it is up again', () => link.isUp && signals.length === 3, 8000)
     expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, false])
   })
 
