@@ -92,8 +92,8 @@ export const carrierBugs: readonly PlantedBug[] = [
     file: carriedLog,
     find: 'if (await this.isBehindLog(envelope)) return',
     replace: 'if (await this.isBehindLog(envelope).then(() => false)) return',
-    test: memory,
-    claim: 'what waits in the log from before is handed on',
+    test: 'src/stateless/carried/carried-log.test.ts',
+    claim: 'a log that another program still appends to',
   },
   {
     name: 'what waits in the log is run from there, beside what the broker holds',

@@ -1,5 +1,6 @@
 // What happens when connections or the broker are lost: against a node of this file's own, behind a proxy, which alone is ever taken away.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { within } from '../../../test/support/within.ts'
 import { contextOf, numbers, publish, publishAll, quiet, Sink, until } from '../../../test/brokers/kafka/fixture.ts'
 import { hasKafkaNode } from '../../../test/brokers/kafka/for-tests.ts'
 import { freePort, startKafka, type KafkaNode } from '../../../test/brokers/kafka/node.ts'
@@ -56,7 +57,7 @@ describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
       await proxy.cut()
       await proxy.restore()
     }
-    await Promise.all(sent)
+    await within('all of them are confirmed', Promise.all(sent), 14_000)
     const sink = new Sink(true)
     await carrier.consume(0, sink.deliver, 1_000)
     await sink.has(600)
@@ -72,6 +73,7 @@ describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
     await node.kill()
     await node.start()
     await during
+    await until(() => !carrier.isAway)
     await publishAll(carrier, 600, 700)
     await carrier.consume(0, sink.deliver, 1_000)
     await sink.has(700)
