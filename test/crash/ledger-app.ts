@@ -17,7 +17,7 @@ import {
   stateful,
   statefulSql,
 } from 'twofold'
-import { WATCH_CONSUMPTION } from './stored-together.ts'
+import { WATCH_CONSUMPTION, WATCH_PARKED_ALONE } from './stored-together.ts'
 
 const change = z.object({ key: z.string(), version: z.int(), by: z.int() })
 const input = z.object({ op: z.string(), key: z.string() })
@@ -181,5 +181,6 @@ await run(defineApp(process.env['LEDGER_APP'] ?? 'ledger', [ledgerStateful, book
   prepare: async (tx) => {
     await tx.query('create table if not exists book (key text primary key, cents int not null, version int not null)')
     await tx.query(WATCH_CONSUMPTION)
+    if (process.env['TWOFOLD_CARRIER'] !== undefined) await tx.query(WATCH_PARKED_ALONE)
   },
 })

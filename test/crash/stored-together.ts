@@ -32,6 +32,9 @@ export const WATCH_CONSUMPTION = `
     end if;
   end $$`
 
+/** Where a broker carries the commands the log only hands them on: they leave it once the broker has them. */
+export const WATCH_PARKED_ALONE = 'drop trigger if exists note_torn on twofold._command'
+
 // Each event with its number and its version, and the transaction (`xid`) that wrote its row.
 const EVENTS = `select own ->> 1 as "commandId", kind ->> 0 as service, (own ->> 3)::int as version, own -> 5 as data,
     e.partition, (e.seq - e.count + line.at - 1)::int as seq, e.xmin::text as xid
