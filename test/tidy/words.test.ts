@@ -32,8 +32,8 @@ test.each([
 test.each([
   '// oxlint-disable-next-line typescript/no-explicit-any -- an inference position',
   'const { only, skip } = options',
-  "fetch('http://127.0.0.1:3000/work/1')",
-  "new URL('../work/orders.csv', import.meta.url)",
+  "fetch('http://127.0.0.1:3000/home/1')",
+  "new URL('../home/orders.csv', import.meta.url)",
 ])('this is fine: %s', (line) => {
   expect(wordsLeftBehind('src/x.ts', line)).toEqual([])
 })
