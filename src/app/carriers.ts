@@ -27,7 +27,7 @@ export interface BrokerAddresses {
 }
 
 /** Loaded when it is chosen: whoever does not use a broker need not have its package. */
-const loaders: { readonly [Name in Exclude<CarrierName, 'postgres'>]?: (addresses: BrokerAddresses) => Promise<Carrier> } = {
+const loaders: { readonly [Name in Exclude<CarrierName, 'postgres'>]: (addresses: BrokerAddresses) => Promise<Carrier> } = {
   rabbitmq: async ({ amqpUrl }) => (await import('../adapters/rabbitmq/rabbitmq-carrier.ts')).rabbitmqCarrier(amqpUrl),
   async kafka({ kafkaBrokers }) {
     const { kafkaCarrier } = await import('../adapters/kafka/carrier.ts')
@@ -42,10 +42,8 @@ const packages = { rabbitmq: 'amqplib', kafka: '@platformatic/kafka' } as const
 export async function carrierOf(chosen: CarrierName | Carrier, addresses: BrokerAddresses): Promise<Carrier | undefined> {
   if (chosen === 'postgres') return undefined
   if (typeof chosen !== 'string') return chosen
-  const load = loaders[chosen]
-  if (load === undefined) throw new TwofoldError('INVALID_OPTIONS', `carrier '${chosen}' is not part of this build; use 'postgres'`)
   try {
-    return await load(addresses)
+    return await loaders[chosen](addresses)
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error
     const message = `carrier '${chosen}' needs the package ${packages[chosen]}, which is not installed: npm install ${packages[chosen]}`
