@@ -18,8 +18,8 @@ export const carrierBugs: readonly PlantedBug[] = [
   {
     name: 'a broker that hangs is waited for',
     file: works,
-    find: 'await Promise.race([released, pause(RELEASE_MS_MAX, waited.signal)])',
-    replace: 'await released',
+    find: 'await Promise.race([released.then(() => true), pause(RELEASE_MS_MAX, waited.signal).then(() => false)])',
+    replace: 'await released.then(() => true)',
     test: 'test/carriers/poison.test.ts',
     claim: 'a broker that does not let go of a partition',
   },

@@ -82,8 +82,9 @@ export class CarriedWorks {
         return this.#ask(partition, () => this.#options.carrier.release(partition))
       }),
     )
-    await Promise.race([released, pause(RELEASE_MS_MAX, waited.signal)])
+    const isReleased = await Promise.race([released.then(() => true), pause(RELEASE_MS_MAX, waited.signal).then(() => false)])
     waited.abort()
+    if (!isReleased) this.#options.log.warn({ partitions }, 'the broker does not let go of partitions; this instance does not wait for it')
   }
 
   stop(): Promise<void> {

@@ -10,7 +10,7 @@ import { cellKey } from './cells.ts'
 /** How often the log is looked at while it is empty, or while nothing can be published. */
 const EVERY_MS = 500
 
-/** So many rows are in hand at most; the rest stays in the log. */
+/** With so many rows in hand no more are taken; one take may add as many as it finds, 512 at most. */
 const ROWS_MAX = 256
 
 export interface RelayOptions {
@@ -27,6 +27,8 @@ export class Relay {
   readonly #queues = new Map<number, LogRow[]>()
   readonly #inHand = new Set<string>()
   #relayed: string[] = []
+  /** Partitions whose rows cannot be handed on, which has been said. */
+  readonly #stuck = new Set<number>()
   #lookedAt = -Infinity
   #isEmpty = false
 
@@ -75,6 +77,7 @@ export class Relay {
         await this.#publish(row)
         await this.#options.crash?.reach('carrier.relayed')
         queue.shift()
+        this.#stuck.delete(partition)
         this.#relayed.push(row.seq)
         this.#options.ring()
       }
@@ -82,7 +85,12 @@ export class Relay {
       // What comes behind it must not overtake: all of the partition is looked at again a little later.
       for (const { seq } of queue) this.#inHand.delete(seq)
       this.#isEmpty = true
-      this.#options.log.debug({ reason: String(error), partition }, 'what waits in the log cannot be handed to the broker yet')
+      if (!this.#stuck.has(partition))
+        this.#options.log.warn(
+          { reason: String(error), partition, row: queue[0]?.seq },
+          'what waits in the log cannot be handed to the broker yet; commands of this partition wait until it can',
+        )
+      this.#stuck.add(partition)
     }
     this.#queues.delete(partition)
   }
