@@ -54,7 +54,8 @@ async function check(fault: Fault): Promise<void> {
     const url = await createDatabase(server)
     try {
       const { violations, inFlight, answeredAfter, output } = await runScenario(fault, url)
-      expect(violations, `seed ${fault.seed}\n${output}`).toEqual([])
+      // A report shows the beginning of what is long.
+      expect(violations, `seed ${fault.seed}: ${violations.join('\n')}\n${output}`).toEqual([])
       const { point } = fault
       const fresh = point !== 'anywhere' && scenarios[point].armed === 'fresh'
       expect(point === 'anywhere' || output.includes('a crash point is reached'), 'the fault came').toBe(true)

@@ -1,6 +1,6 @@
 // What is left of a command that failed for good, and who goes on meanwhile.
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
-import type { Envelope } from '../../src/contract/envelope.ts'
+import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
 import { until } from '../e2e/program.ts'
 import { engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
 
@@ -46,4 +46,42 @@ test('a rejection is an outcome: it is not tried again, holds nobody up and leav
   expect(refused).toMatchObject({ status: 'finished', outcome: { status: 'rejected', code: 'insufficient', body: '{"balance":0}' } })
   expect([await bank.count('parked'), await bank.count('dead_letter'), await bank.count('event')]).toEqual([0, 0, 0])
   expect(await bank.call(engine, 'credit', { account: 'poor', amount: 1 })).toMatchObject({ outcome: { status: 'succeeded' } })
+})
+
+test('a copy of a finished command that fails is dropped: it is not tried again, and holds nobody up', async () => {
+  const engine = await bank.engine(undefined, { retry: { attempts: 1000 } })
+  const first = bank.envelope('explode', { account: 'copied', amount: 1 })
+  expect(await engine.call(first, AbortSignal.timeout(10_000))).toMatchObject({ outcome: { status: 'succeeded' } })
+  exploding.add('copied')
+  await bank.append([first])
+  expect(await bank.call(engine, 'credit', { account: 'copied', amount: 1 })).toMatchObject({ outcome: { status: 'succeeded' } })
+  expect(await bank.count('parked')).toBe(0)
+})
+
+test('a copy of a finished command does not wait behind a failing one of its key', async () => {
+  const engine = await bank.engine(undefined, { retry: { attempts: 1000, minMs: 60_000, maxMs: 60_000 } })
+  const first = bank.envelope('credit', { account: 'behind', amount: 1 })
+  expect(await engine.call(first, AbortSignal.timeout(10_000))).toMatchObject({ outcome: { status: 'succeeded' } })
+  exploding.add('behind')
+  expect(await bank.call(engine, 'explode', { account: 'behind', amount: 1 })).toEqual({ status: 'held' })
+  await bank.append([first])
+  await until('the copy left the log', async () => (await bank.count('_command')) === 0, 5000)
+  expect(await bank.count('parked')).toBe(1)
+})
+
+test.each(['succeeds', 'fails'])('one that is parked although a copy of it has finished leaves its key, also where it %s', async (way) => {
+  const first = bank.envelope('explode', { account: 'parked', amount: 1 })
+  const engine = await bank.engine()
+  expect(await engine.call(first, AbortSignal.timeout(10_000))).toMatchObject({ outcome: { status: 'succeeded' } })
+  await engine.stop()
+  // A commit whose answer was lost may be stored after the command was parked.
+  await bank.client.query(
+    `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at) select partition, service, 'parked', id, $1, 1, now()
+      from twofold._outcome where id = $2`,
+    [encodeEnvelope(first), first.id],
+  )
+  if (way === 'fails') exploding.add('parked')
+  const next = await bank.engine(undefined, { retry: { attempts: 1000 } })
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0, 5000)
+  expect(await bank.call(next, 'credit', { account: 'parked', amount: 1 })).toMatchObject({ outcome: { status: 'succeeded', version: 2 } })
 })

@@ -160,4 +160,28 @@ export const ruleBugs: readonly PlantedBug[] = [
     test: 'test/engine/failing.test.ts',
     claim: 'a dead letter holds all that its command was',
   },
+  {
+    name: 'a copy of a finished command that fails is parked',
+    file: commit,
+    find: "      where ${unfinished('t.id')} order by at returning 1",
+    replace: '      order by at returning 1',
+    test: 'test/engine/failing.test.ts',
+    claim: 'a copy of a finished command that fails is',
+  },
+  {
+    name: 'a parked copy of a finished command is tried again',
+    file: commit,
+    find: " and ${unfinished('p.id')} returning 1",
+    replace: ' returning 1',
+    test: 'test/engine/failing.test.ts',
+    claim: 'one that is parked although a copy of it',
+  },
+  {
+    name: 'a parked command that a copy of has finished stays parked',
+    file: 'stateful/engine/commit-works.ts',
+    find: '[outcome === undefined ? work : { ...work, finished: outcome }]',
+    replace: '(outcome === undefined ? [work] : [])',
+    test: 'test/engine/failing.test.ts',
+    claim: 'one that is parked although a copy of it',
+  },
 ]

@@ -9,6 +9,7 @@
 //            part (locked) locks both in one order: a plain lock of the ones after the others could meet another owner's the other way round.
 //  outcome   no ON CONFLICT: a duplicate command must abort the batch, not skip its outcome and apply its change again.
 //  consumed  the log rows, counted: a row somebody else consumed aborts the batch.
+//  parked, retried  only what has no outcome, counted: a copy of a finished command that fails would hold its key, and nothing else tells.
 // The two large parts, written and outcome, take their arrays apart in a select list, where they are walked side by side; in FROM each
 // array would first be copied into a store of its own. A part that is not counted returns nothing, which would be stored as well.
 // Counting happens inside the statement and raises there. Rows are written in key order (the arrays are sorted and joined by nested
@@ -49,6 +50,9 @@ interface Part {
 
 /** A head that died never becomes due by itself. */
 const dueAt = (delayMs: string): string => `coalesce(clock_timestamp() + ${delayMs} * interval '1 millisecond', 'infinity')`
+
+/** What this very statement stores does not show yet: one that died in its place has its outcome from here on. */
+const unfinished = (id: string): string => `not exists (select from twofold._outcome o where o.id = ${id})`
 
 const delay = (ms: number): number | string => (ms === Infinity ? 'NULL' : ms)
 
@@ -196,7 +200,7 @@ const parts: readonly Part[] = [
     count: (batch) => batch.retried.length,
     sql: `update twofold._parked p set attempts = t.attempts, due_at = ${dueAt('t.delay_ms')}, error = t.error
       from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::text[]) t(seq, was, attempts, delay_ms, error)
-      where p.seq = t.seq and p.attempts = t.was returning 1`,
+      where p.seq = t.seq and p.attempts = t.was and ${unfinished('p.id')} returning 1`,
     arrays: ({ retried }) => [
       plainArray(retried.map((row) => row.seq)),
       plainArray(retried.map((row) => row.was)),
@@ -212,7 +216,8 @@ const parts: readonly Part[] = [
     sql: `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at, error)
       select partition, service, key, id, envelope, attempts, ${dueAt('delay_ms')}, error
       from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::int[], $7::int[], $8::text[])
-        with ordinality t(partition, service, key, id, envelope, attempts, delay_ms, error, at) order by at`,
+        with ordinality t(partition, service, key, id, envelope, attempts, delay_ms, error, at)
+      where ${unfinished('t.id')} order by at returning 1`,
     arrays: ({ parked }) => [
       plainArray(parked.map((row) => row.partition)),
       textArray(parked.map((row) => row.envelope.service)),
@@ -223,6 +228,7 @@ const parts: readonly Part[] = [
       plainArray(parked.map((row) => delay(row.delayMs))),
       textArray(parked.map((row) => row.error && storableText(row.error))),
     ],
+    counted: 'conflict',
   },
   {
     name: 'dead',

@@ -300,10 +300,10 @@ export class Committer {
   /** What is still to be done about one command, and answers its caller if nothing is. */
   #afterRefusal(work: Work, recovery: Recovery, outcome: StoredOutcome | undefined): Work[] {
     const { envelope, origin } = work
+    const parked = recovery.parked.has(envelope.id)
+    if (origin.from === 'parked') return parked ? [outcome === undefined ? work : { ...work, finished: outcome }] : []
     if (outcome) settle(work, { status: 'finished', outcome })
     if (outcome) return []
-    const parked = recovery.parked.has(envelope.id)
-    if (origin.from === 'parked') return parked ? [work] : []
     if (parked) settle(work, { status: 'held' })
     if (parked) return []
     const claim = envelope.claim && origin.from === 'direct' ? recovery.claims.get(envelope.claim.hash) : undefined

@@ -112,7 +112,7 @@ class BatchPlan {
   add(work: Work, loaded: LoadedCells): void {
     const { envelope, origin } = work
     this.#partitions.add(work.partition)
-    const known = this.#outcomes.get(envelope.id)
+    const known = work.finished ?? this.#outcomes.get(envelope.id)
     if (known !== undefined) return this.#duplicate(work, known)
     if (this.#parkedIds.has(envelope.id)) return void this.#answers.push({ work, result: { status: 'held' } })
     if (this.#claimedByNeighbour(work)) return

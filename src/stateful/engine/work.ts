@@ -1,6 +1,7 @@
 // A command in the engine's hands, wherever it came from.
 import type { Envelope } from '../../contract/envelope.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
 
 /**
  * Where a command came from. `log`: in a row that this batch consumes. `parked`: held back, retried now. `direct`: a caller waits.
@@ -21,6 +22,8 @@ export interface Work {
   readonly begun?: number
   /** Why it can never run: it dies at once. */
   readonly fault?: Error
+  /** A copy of it has run: it does not run again, and only leaves its parked key. */
+  readonly finished?: StoredOutcome
 }
 
 /** Tells whoever waits: a direct caller, or the broker. Only the first word counts. */
