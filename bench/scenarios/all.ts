@@ -4,6 +4,7 @@ import { batchSqlCeiling } from './batch-sql-ceiling.ts'
 import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
 import { growthBacklog, growthHistory, growthKeys } from './growth.ts'
 import { direct, fastifyBare, httpAccept, httpAcceptKafka, httpAcceptRabbitMq, httpKeyed, httpOpen, httpSync } from './http.ts'
+import { moves } from './moves.ts'
 import { oneTransactionEach } from './one-transaction-each.ts'
 import { sqlHandlers } from './sql-handlers.ts'
 
@@ -26,4 +27,5 @@ export const scenarios: readonly Scenario[] = [
   growthKeys,
   growthHistory,
   growthBacklog,
+  moves,
 ]

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { until } from '../e2e/program.ts'
 import { proxyTo } from '../support/proxy.ts'
-import { openLedger, type Ledger, type Node } from './ledger.ts'
+import type { Ledger, Node } from './ledger.ts'
+import { openLedger } from './open-ledger.ts'
 
 const LEASE_MS = 1500
 const CALLS = 1000

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { partitionOf, type SlotMap } from '../../src/ports/slots.ts'
 import { addressOf, startProgram, until, type Program } from '../e2e/program.ts'
-import { testDatabase, type TestDatabase } from '../support/database.ts'
+import type { TestDatabase } from '../support/database.ts'
 
 export interface Node {
   readonly program: Program
@@ -13,11 +13,6 @@ export interface Node {
 export interface Answered {
   readonly status: number
   readonly commandId: string
-}
-
-export async function openLedger(leaseMs: number): Promise<Ledger> {
-  const database = await testDatabase()
-  return new Ledger(database, leaseMs)
 }
 
 export class Ledger {

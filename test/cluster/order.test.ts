@@ -2,7 +2,8 @@
 // go and die. The state itself remembers in which order commands took effect.
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { until } from '../e2e/program.ts'
-import { openLedger, type Ledger, type Node } from './ledger.ts'
+import type { Ledger, Node } from './ledger.ts'
+import { openLedger } from './open-ledger.ts'
 
 const LEASE_MS = 1500
 const CLIENTS = 12

@@ -2,7 +2,8 @@
 // nothing, and says so.
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { until } from '../e2e/program.ts'
-import { openLedger, type Ledger } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import { openLedger } from './open-ledger.ts'
 
 const LEASE_MS = 1500
 
