@@ -1,6 +1,7 @@
 // A batch is refused and run again while the next one is planned on top of it.
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
+import { BatchAborted } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import type { Engine } from '../../src/stateful/engine/engine.ts'
 import { until } from '../e2e/program.ts'
@@ -81,4 +82,34 @@ test('what is planned while a refused batch is run again does not overtake a com
     (engine) => bank.call(engine, 'look', { account: 'broken', amount: 1 }),
   )
   expect(result).toEqual({ status: 'held' })
+})
+
+test('what was planned behind a batch that is given back is given back too: it must not overtake', async () => {
+  const refused = new Set<string>()
+  let planned = 0
+  let second: Promise<DirectResult> | undefined
+  const engine: Engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        encode: (batch) => {
+          planned += 1
+          real.encode(batch)
+        },
+        commit: async (batch) => {
+          if (!batch.outcomes.some(({ id }) => refused.has(id))) return real.commit(batch)
+          if (second === undefined) {
+            const before = planned
+            second = bank.call(engine, 'credit', { account: 'k0', amount: 1 })
+            await until('the next batch is planned', () => planned > before)
+          }
+          throw new BatchAborted('conflict', 'refused by this test')
+        },
+      }),
+  })
+  const envelopes = Array.from({ length: 100 }, () => bank.envelope('credit', { account: 'k0', amount: 1 }))
+  for (const { id } of envelopes) refused.add(id)
+  const results = await Promise.all(envelopes.map((envelope) => engine.call(envelope, AbortSignal.timeout(10_000))))
+  expect(new Set(results.map(({ status }) => status))).toEqual(new Set(['deferred']))
+  expect(await second).toEqual({ status: 'deferred' })
+  expect(await bank.balances()).toEqual({})
 })

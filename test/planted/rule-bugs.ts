@@ -31,6 +31,14 @@ export const ruleBugs: readonly PlantedBug[] = [
     claim: 'what is planned while a refused batch is run again leaves no gap',
   },
   {
+    name: 'what was planned behind a batch that was given back is stored',
+    file: 'stateful/engine/commit-works.ts',
+    find: "if (prepared.givenBack !== this.#givenBack) return this.#giveBack(prepared.pieces, 'the batch before it was given back')",
+    replace: '',
+    test: 'test/engine/refused.test.ts',
+    claim: 'what was planned behind a batch that is',
+  },
+  {
     name: 'states are kept without a bound',
     file: 'stateful/engine/cells.ts',
     find: 'if (this.#bytes <= this.#bytesMax / 2) return',
