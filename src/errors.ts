@@ -31,6 +31,7 @@ export const errorAdvice = {
   KEY_BACKLOG_FULL: 'backoff',
   STORAGE_FULL: 'backoff',
   UNAVAILABLE: 'backoff',
+  IN_DOUBT: 'backoff',
   SHUTTING_DOWN: 'backoff',
   UNREACHABLE: 'backoff',
   INTERNAL: 'operator',

@@ -64,9 +64,10 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const signals: Signals = new Signals({ url, log, hasPeers: () => members.membership.hasPeers() })
   const events = new PostgresEventLog({ database, signals, instanceId, partitionCount: slots.partitionCount })
   const instances = new PostgresInstances(lease, signals, log)
-  // Whether a broker still has a command cannot be asked; it may, as long as such a one would be run.
-  const youngest = Math.min(...app.contracts.map(({ name }) => carriedMsMaxOf(app)(name)))
-  const isCarried = options.carrier === 'postgres' ? undefined : (id: string): boolean => Math.abs(now() - madeAt(id)) < youngest
+  // Whether a broker still has a command cannot be asked; it may, as long as such a one would be run, and for an hour more while it runs.
+  const oldest = Math.max(RETENTION_HOURS_MIN, ...retentionHours(app).values()) * HOUR_MS
+  const mayRun = (id: string): boolean => Math.abs(now() - madeAt(id)) < oldest
+  const isCarried = options.carrier === 'postgres' ? undefined : mayRun
   const outcomes = new PostgresOutcomes({ database, signals, log, inHand: (id) => members.engine?.inHand(id) ?? false, isCarried })
   const onCommitted = (batch: EffectBatch): void => {
     outcomes.committed(batch.outcomes)
@@ -97,6 +98,9 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   const subscribers = options.roles.includes('subscribers')
     ? [...app.projections.map((each) => runProjection(each, runtime)), ...app.reactors.map((each) => runReactor(each, runtime))]
     : []
+  const direct = { log: commandLog, direct: members.direct.calls }
+  const through = { ...direct, app, whenAway: options.whenAway, slots, database, mayRun, logger: log, crash }
+  const { doubts, ...ways } = carried === undefined ? { ...direct, doubts: undefined } : carriedPorts(carried, through)
   const services: Service[] = [
     ids,
     new Housekeeping({ database, log, crash, now: () => ids.now(), retentionHours: retentionHours(app) }),
@@ -104,10 +108,9 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     commandLog,
     members,
     backlog,
+    ...(doubts === undefined ? [] : [doubts]),
     ...subscribers,
   ]
-  const ways = { log: commandLog, direct: members.direct.calls }
-  const whenAway = options.whenAway
   try {
     await prepared(database, options.prepare)
     await startAll([...services, readModels(app, events)])
@@ -118,7 +121,7 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
   return {
     crash,
     ports: {
-      ...(carried === undefined ? ways : carriedPorts(carried, { ...ways, app, whenAway, slots, database, crash })),
+      ...ways,
       outcomes,
       entities: new PostgresEntities(database),
       database,

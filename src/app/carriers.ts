@@ -1,6 +1,7 @@
 // Which way commands take from the stateless to the stateful side, as one setting: PostgreSQL's log, a broker, or a carrier of one's own.
 import { LogWaits } from '../adapters/postgres/log-waits.ts'
 import { PostgresClaims } from '../adapters/postgres/claims.ts'
+import { PostgresDoubtStore } from '../adapters/postgres/doubt-store.ts'
 import { TwofoldError } from '../errors.ts'
 import type { Carrier, CarrierContext, OpenCarrier } from '../ports/carrier.ts'
 import type { CommandLog } from '../ports/command-log.ts'
@@ -8,8 +9,10 @@ import type { Database } from '../ports/database.ts'
 import type { DirectCarrier } from '../ports/direct-carrier.ts'
 import type { SlotMap } from '../ports/slots.ts'
 import type { CrashPoints } from '../runtime/crash-points.ts'
+import type { Logger } from '../runtime/logger.ts'
 import { CarriedCalls } from '../stateless/carried/carried-calls.ts'
 import { CarriedCommandLog, type WhenAway } from '../stateless/carried/carried-log.ts'
+import { Doubts } from '../stateless/carried/doubts.ts'
 import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import type { App } from './define-app.ts'
 
@@ -75,17 +78,21 @@ export interface CarriedPortsOptions {
   /** PostgreSQL's log, and the calls between instances. */
   readonly log: CommandLog
   readonly direct: DirectCarrier
+  /** Whether a command is young enough to be run at all. */
+  readonly mayRun: (commandId: string) => boolean
+  readonly logger: Logger
   readonly crash: CrashPoints | undefined
 }
 
 /** The gateway's ways of a command where a broker carries it. */
 export function carriedPorts(
   { carrier: { name, features }, open }: Carried,
-  { app, whenAway, slots, database, log, direct, crash }: CarriedPortsOptions,
-): Pick<GatewayPorts, 'log' | 'direct'> {
+  { app, whenAway, slots, database, log, direct, mayRun, logger, crash }: CarriedPortsOptions,
+): Pick<GatewayPorts, 'log' | 'direct'> & { readonly doubts: Doubts } {
   const claims = new PostgresClaims(database)
   const waits = new LogWaits(database)
-  const shared = { carrier: open, claims, slots, crash }
+  const doubts = new Doubts({ store: new PostgresDoubtStore(database, slots), claims, carrier: open, slots, mayRun, log: logger })
+  const shared = { carrier: open, claims, doubts, slots, crash }
   const carriedLog = new CarriedCommandLog({
     ...shared,
     name,
@@ -106,5 +113,5 @@ export function carriedPorts(
     isPerPath: ({ service, command }) => perPath.has(`${service}.${command}`),
     isBehindLog: (envelope) => carriedLog.isBehindLog(envelope),
   })
-  return { log: carriedLog, direct: calls }
+  return { log: carriedLog, direct: calls, doubts }
 }

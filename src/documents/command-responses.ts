@@ -38,7 +38,9 @@ export function commandResponses(command: AnyCommand, schemas: SchemaCollection,
     },
     ...refusals(command, schemas, hasBody),
     500: problem('The command failed for good, or the service has a fault.'),
-    503: passingProblem('Nothing was taken: the service is overloaded, stopping, or cannot reach its database. See `Retry-After`.'),
+    503: passingProblem(
+      'The service is overloaded, stopping, or cannot reach its database or broker: see `Retry-After`. Nothing was taken, unless the code is `IN_DOUBT`: then the command may take effect, and its outcome is at `/commands/{commandId}`.',
+    ),
   }
 }
 

@@ -62,15 +62,15 @@ export interface OpenCarrier {
   /**
    * Resolves once the broker has the message durably. Messages of one partition are kept in the order of the calls, also when an older
    * one has to be sent again.
-   * @throws TwofoldError UNAVAILABLE (the broker is away; or its confirmation was lost, and it may have the message), BACKLOG_FULL (too much
-   * waits), OVERLOADED (too much waits in this process), BODY_TOO_LARGE
+   * @throws TwofoldError IN_DOUBT (its confirmation did not come: the broker may have the message); where it certainly does not: UNAVAILABLE (it is
+   * away), BACKLOG_FULL (too much waits), OVERLOADED (too much waits in this process), BODY_TOO_LARGE. Anything else counts as IN_DOUBT.
    */
   publish(message: CarriedMessage): Promise<void>
   /**
    * Publishes and waits for the reply, which is what its consumer gave to `done`. Only where `features.replies`.
    * Rejects with the signal's reason when it is aborted; a reply that comes later is dropped and counted. `onConfirmed` is called once the
    * broker has the message durably: whatever happens after that, it need not be published again.
-   * @throws TwofoldError as `publish` does; also UNAVAILABLE when the way back is lost
+   * @throws TwofoldError as `publish` does; also IN_DOUBT when the way back is lost
    */
   request?(message: CarriedMessage, signal?: AbortSignal, onConfirmed?: () => void): Promise<string>
   /**

@@ -7,6 +7,11 @@ export interface CommandLogFeatures {
   readonly order: 'per-key'
   /** Whether a keyed command's claim is stored in the very transaction that stores the command. */
   readonly claimsWithAppend: boolean
+  /**
+   * Whether it can be asked for what waits in it by a command's id. Where not, callers are told the ids of commands that were taken, or may have
+   * been (IN_DOUBT), and no others: nobody could tell them more of those.
+   */
+  readonly findsById: boolean
 }
 
 /** The first answer to a keyed request, kept so that a repeated one gets the same bytes. */
@@ -40,7 +45,8 @@ export interface CommandLog {
   /**
    * Resolves once the command is durable.
    * @throws TwofoldError UNAVAILABLE (the log cannot be reached; nothing is known to be stored), OVERLOADED (too much waits in this process),
-   * BACKLOG_FULL (too much waits in the log), STORAGE_FULL (the disk is full).
+   * BACKLOG_FULL (too much waits in the log), STORAGE_FULL (the disk is full), IN_DOUBT (it may take effect all the same, and its outcome can
+   * be asked for).
    */
   append(entry: LogEntry): Promise<Appended>
   /**

@@ -54,7 +54,23 @@ const booksStateful = statefulSql(books, {
   },
 })
 
+const archive = defineContract('archive', { retentionHours: 48, commands: { file: command({ input, key, respond: 'accepted' }) } })
+
+const archiveStateful = stateful(archive, {
+  entity: entity(archive, { initial: (): { numbers: number[] } => ({ numbers: [] }) }),
+  handlers: {
+    file(state, { number }) {
+      state.numbers.push(number)
+    },
+  },
+})
+
 /** `name`: part of the names at the broker. */
 export function bankApp(name: string): App {
   return defineApp(name, [bankStateful, booksStateful])
+}
+
+/** Services that keep their outcomes for one day, and for two. */
+export function archiveApp(name: string): App {
+  return defineApp(name, [bankStateful, archiveStateful])
 }

@@ -3,16 +3,100 @@ import type { PlantedBug } from './bugs.ts'
 
 const works = 'stateful/engine/carried-works.ts'
 const carriedLog = 'stateless/carried/carried-log.ts'
+const carriedLogTest = 'src/stateless/carried/carried-log.test.ts'
+const doubts = 'stateless/carried/doubts.ts'
+const doubtsTest = 'src/stateless/carried/doubts.test.ts'
+const namedDoubt = 'src/stateless/gateway/named-doubt.test.ts'
 const memory = 'test/carriers/memory.test.ts'
 const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'an id that may still be run is unknown once the shortest retention is over',
+    file: 'app/backend.ts',
+    find: 'Math.max(RETENTION_HOURS_MIN, ...retentionHours(app).values()) * HOUR_MS',
+    replace: 'Math.min(...retentionHours(app).values()) * HOUR_MS',
+    test: 'test/carriers/doubt.test.ts',
+    claim: 'an unknown id is queued as long as it might',
+  },
+  {
+    name: 'a command in doubt is told, and kept nowhere',
+    file: carriedLog,
+    find: '(await this.#options.doubts.keep(entry))',
+    replace: "(entry.envelope.id !== '')",
+    test: carriedLogTest,
+    claim: 'what may have been taken is kept, and named',
+  },
+  {
+    name: 'what may have begun is refused as if nobody had it',
+    file: carriedLog,
+    find: "throw begun === true || isTwofoldError(error, 'IN_DOUBT')",
+    replace: "throw isTwofoldError(error, 'IN_DOUBT')",
+    test: carriedLogTest,
+    claim: 'what may have begun elsewhere is kept',
+  },
+  {
+    name: 'a full log refuses what the broker may have',
+    file: carriedLog,
+    find: 'waiting.append({ ...entry, begun })',
+    replace: 'waiting.append(entry)',
+    test: carriedLogTest,
+    claim: 'with `log`, after',
+  },
+  {
+    name: 'who repeats a request does not wait until it is published',
+    file: carriedLog,
+    find: 'AGAIN_MS) return last.published',
+    replace: 'AGAIN_MS) return',
+    test: carriedLogTest,
+    claim: 'who asks again while it is being published',
+  },
+  {
+    name: 'a command in doubt is sent though its key is another one’s',
+    file: doubts,
+    find: 'claim === undefined || claim.commandId === envelope.id',
+    replace: 'claim === undefined || claim.commandId !== undefined',
+    test: doubtsTest,
+    claim: 'one whose Idempotency-Key is another command',
+  },
+  {
+    name: 'a command in doubt is forgotten when neither is there',
+    file: doubts,
+    find: 'if (carrier.isAway) return false',
+    replace: 'if (carrier.isAway) for (const doubt of group) this.#end(doubt)',
+    test: doubtsTest,
+    claim: 'while neither is there its caller is told so',
+  },
+  {
+    name: 'commands wait behind what is in doubt',
+    file: 'adapters/postgres/log-waits.ts',
+    find: "'not c.in_doubt'",
+    replace: "'true'",
+    test: 'test/carriers/doubt.test.ts',
+    claim: 'what is in doubt keeps no other command',
+  },
+  {
+    name: 'a command that was refused is named',
+    file: 'stateless/gateway/commands.ts',
+    find: "error.code === 'IN_DOUBT' || this.#gateway.ports.log.features.findsById ? commandId : undefined",
+    replace: 'commandId',
+    test: namedDoubt,
+    claim: 'a command that was refused is not named',
+  },
+  {
+    name: 'who waits for a command in doubt does not get its outcome',
+    file: 'stateless/gateway/commands.ts',
+    find: 'if (outcome) return this.#finished(outcome)\n    throw error',
+    replace: 'throw outcome ?? error',
+    test: namedDoubt,
+    claim: 'who waits for a command in doubt gets its',
+  },
+  {
     name: 'a log that was empty once is never looked into again',
     file: carriedLog,
     find: 'performance.now() - this.#emptyAt < EMPTY_MS',
     replace: 'this.#emptyAt > 0',
-    test: 'src/stateless/carried/carried-log.test.ts',
+    test: carriedLogTest,
     claim: 'a log that another program still appends to',
   },
   {
@@ -92,7 +176,7 @@ export const carrierBugs: readonly PlantedBug[] = [
     file: carriedLog,
     find: 'if (await this.isBehindLog(envelope)) return',
     replace: 'if (await this.isBehindLog(envelope).then(() => false)) return',
-    test: 'src/stateless/carried/carried-log.test.ts',
+    test: carriedLogTest,
     claim: 'a log that another program still appends to',
   },
   {

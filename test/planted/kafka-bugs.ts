@@ -8,6 +8,14 @@ const losses = 'src/adapters/kafka/losses.test.ts'
 
 export const kafkaBugs: readonly PlantedBug[] = [
   {
+    name: 'what Kafka refuses at last is told not to be taken, though it had not answered before',
+    file: publisher,
+    find: 'batch.sendings > 1 ?',
+    replace: 'batch.sendings < 1 ?',
+    test: 'src/adapters/kafka/publisher.test.ts',
+    claim: 'what Kafka refuses after it had not answered',
+  },
+  {
     name: 'after a batch in doubt its numbers are given again',
     file: publisher,
     find: `        this.#beginAnew(line)

@@ -84,7 +84,7 @@ describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
     const carrier = await open(contextOf(), { publishMsMax: 500 })
     await publish(carrier, 'before')
     proxy.mute()
-    await expect(publish(carrier, 'in doubt')).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringMatching(/not known/) })
+    await expect(publish(carrier, 'in doubt')).rejects.toMatchObject({ code: 'IN_DOUBT', message: expect.stringMatching(/not known/) })
     await until(() => !carrier.isAway)
     // With the number of the one in doubt the broker would take it for a repetition: confirmed, and never stored.
     await publish(carrier, 'after')

@@ -53,6 +53,8 @@ interface Pending {
 interface Batch {
   readonly records: readonly Pending[]
   readonly bytes: number
+  /** How often it was sent: what is said of the last time says nothing of those before. */
+  sendings: number
 }
 
 interface Line {
@@ -246,6 +248,7 @@ export class Publisher {
       if (line.batch === undefined || (into.length > 0 && bytes + line.batch.bytes > REQUEST_BYTES_MAX)) continue
       bytes += line.batch.bytes
       line.isUnderWay = true
+      line.batch.sendings += 1
       // Last in turn the next time.
       this.#active.delete(line)
       this.#active.add(line)
@@ -262,7 +265,7 @@ export class Publisher {
       bytes += each.bytes
       count += 1
     }
-    return { records: line.queue.splice(0, count), bytes }
+    return { records: line.queue.splice(0, count), bytes, sendings: 0 }
   }
 
   #request(node: number, lines: readonly Line[]): ReturnType<typeof requests.produce.async> {
@@ -305,7 +308,8 @@ export class Publisher {
     }
     this.#options.warn({ partition: line.partition, error: nameOf(code) }, `Kafka does not take commands: ${message ?? nameOf(code)}`)
     this.#beginAnew(line)
-    this.#settle(line, batch, unavailable(`Kafka refused it: ${message ?? nameOf(code)}`))
+    const reason = `Kafka refused it: ${message ?? nameOf(code)}`
+    this.#settle(line, batch, batch.sendings > 1 ? inDoubt(reason) : unavailable(reason))
     return false
   }
 
@@ -365,13 +369,7 @@ function unavailable(why: string): TwofoldError {
 }
 
 function inDoubt(why: string): TwofoldError {
-  return new TwofoldError(
-    'UNAVAILABLE',
-    `${why}: whether the command was accepted is not known; send it again with the same Idempotency-Key`,
-    {
-      retryAfterSeconds: 2,
-    },
-  )
+  return new TwofoldError('IN_DOUBT', `${why}: whether the command was taken is not known`, { retryAfterSeconds: 2 })
 }
 
 function tooLarge(bytes: number, allowed: number | undefined): TwofoldError {

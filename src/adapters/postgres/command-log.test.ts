@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import pg from 'pg'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { proxyTo } from '../../../test/support/proxy.ts'
@@ -141,12 +141,30 @@ test('without a database it refuses at once, and goes on when the database is ba
   const log = newLog(proxy.url)
   await log.append({ envelope: envelope('before') })
   await proxy.cut()
-  await expect(log.append({ envelope: envelope('during') })).rejects.toMatchObject({ code: 'UNAVAILABLE', retryAfterSeconds: 1 })
+  await expect(log.append({ envelope: envelope('during') })).rejects.toMatchObject({
+    code: expect.stringMatching(/^(UNAVAILABLE|IN_DOUBT)$/),
+    retryAfterSeconds: 1,
+  })
   await proxy.restore()
   expect(await log.append({ envelope: envelope('after', randomUUID()) })).toEqual({ status: 'appended' })
   await log.stop()
   await proxy.close()
   await stored()
+})
+
+test('what was sent and not answered is in doubt, and what could not be sent is refused', { timeout: 15_000 }, async () => {
+  const proxy = await proxyTo(own.url)
+  const log = newLog(proxy.url)
+  await log.append({ envelope: envelope('before') })
+  await stored()
+  proxy.mute()
+  const during = envelope('during')
+  const failure = log.append({ envelope: during }).catch((error: unknown) => error)
+  await vi.waitUntil(async () => (await client.query('select 1 from twofold._command')).rowCount === 1, 5000)
+  await proxy.cut()
+  expect(await failure).toMatchObject({ code: 'IN_DOUBT', retryAfterSeconds: 1 })
+  expect((await stored()).flatMap((row) => row.commands)).toEqual([during])
+  await expect(log.append({ envelope: envelope('after') })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
 })
 
 test('what waits is bounded: beyond it commands are refused, not kept', async () => {

@@ -1,7 +1,7 @@
 // The command log in PostgreSQL, with group commit: what arrives while one insert is under way forms the next. No timer waits for more.
 import pg from 'pg'
 import { encodeEnvelope } from '../../contract/envelope.ts'
-import { TwofoldError } from '../../errors.ts'
+import { isTwofoldError, TwofoldError } from '../../errors.ts'
 import type { Appended, CommandLog, CommandLogFeatures, LogEntry, StoredAnswer, StoredClaim } from '../../ports/command-log.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
@@ -58,7 +58,7 @@ const CLAIM_AND_APPEND = `with wanted as materialized (
 
 const ANSWERED = 'select id from twofold._outcome where id = any($1::uuid[])'
 
-export const postgresLogFeatures: CommandLogFeatures = { order: 'per-key', claimsWithAppend: true }
+export const postgresLogFeatures: CommandLogFeatures = { order: 'per-key', claimsWithAppend: true, findsById: true }
 
 export class PostgresCommandLog implements CommandLog, Service {
   readonly name = 'postgres'
@@ -128,13 +128,15 @@ export class PostgresCommandLog implements CommandLog, Service {
   }
 
   /**
-   * Stores a group. When the answer is lost, nobody knows whether it was stored: every caller is told UNAVAILABLE, nothing is tried
+   * Stores a group. When the answer is lost, nobody knows whether it was stored: every caller is told IN_DOUBT, nothing is tried
    * again here, and a retry is safe because a keyed one meets its claim and the same id is answered only once.
    */
   async #flush(group: readonly Waiting[]): Promise<void> {
+    let isSent = false
     try {
       const client = await this.#connected()
       const { crash } = this.#options
+      isSent = true
       if (group.some(({ entry }) => entry.envelope.claim !== undefined))
         await sent(claimAndAppend(client, group), client, 'accept.append-sent', crash)
       else {
@@ -148,7 +150,7 @@ export class PostgresCommandLog implements CommandLog, Service {
         await this.#flush(group.slice(0, middle))
         return this.#flush(group.slice(middle))
       }
-      const failure = translate(error)
+      const failure = isSent ? inDoubt(translate(error)) : translate(error)
       if (!isDataError(error)) await this.#disconnect()
       for (const waiting of group) waiting.fail(failure)
     }
@@ -251,6 +253,17 @@ async function readClaims(client: pg.Client, losers: readonly Waiting[]): Promis
   const hashes = losers.flatMap(({ entry }) => entry.envelope.claim?.hash ?? [])
   const { rows } = await client.query<ClaimRow>({ name: 'twofold_claims', text: CLAIMS_BY_HASH, values: [plainArray(hashes)] })
   return new Map(rows.map((row) => [row.hash, storedClaim(row)]))
+}
+
+/** Where the server did not say that it failed, it may have stored it. */
+function inDoubt(failure: unknown): unknown {
+  if (!isTwofoldError(failure, 'UNAVAILABLE')) return failure
+  const message = `PostgreSQL did not say whether it has stored the command (${reasonOf(failure)}); ask for it by its id`
+  return new TwofoldError('IN_DOUBT', message, { cause: failure, retryAfterSeconds: 1 })
+}
+
+function reasonOf({ cause }: TwofoldError): string {
+  return cause instanceof Error ? cause.message : String(cause)
 }
 
 function encodeAnswer(answer: StoredAnswer | undefined): string | undefined {

@@ -1,10 +1,14 @@
-// Whether commands wait in the log, for those who otherwise have no business there: of which partitions, gathered as all look-ups are.
+// Whether commands wait in the log that later ones must not overtake, for those who otherwise have no business there: of which partitions, gathered
+// as all look-ups are.
 import type { Database } from '../../ports/database.ts'
 import { plainArray } from './array-literal.ts'
 import { GatheredLookups } from './gathered-lookups.ts'
 
+/** Nobody was told that those in doubt are taken: they have no place before others. */
+const COUNTS = 'not c.in_doubt'
+
 const WAITS = `select p.partition from unnest($1::int[]) p(partition)
-  cross join lateral (select 1 from twofold._command c where c.partition = p.partition limit 1) waits`
+  cross join lateral (select 1 from twofold._command c where c.partition = p.partition and ${COUNTS} limit 1) waits`
 
 export class LogWaits {
   readonly #database: Database
@@ -19,7 +23,7 @@ export class LogWaits {
   }
 
   async any(): Promise<boolean> {
-    const { rowCount } = await this.#database.query('select 1 from twofold._command limit 1')
+    const { rowCount } = await this.#database.query(`select 1 from twofold._command c where ${COUNTS} limit 1`)
     return rowCount === 1
   }
 

@@ -111,6 +111,28 @@ test('a command without outcome is queued, running, or unknown', async () => {
   ])
 })
 
+test('a command that goes from the log to the parked ones meanwhile is never unknown', async () => {
+  const id = newId()
+  const body = encodeEnvelope({ id, service: 's', command: 'c', keys: ['k'], input: '{}' })
+  await database.query('insert into twofold._command (partition, first_id, last_id, count, body) values (0, $1, $1, 1, $2)', [id, body])
+  const moved = async (): Promise<void> => {
+    const { rowCount } = await database.query('delete from twofold._command where first_id = $1', [id])
+    if (rowCount === 0) return
+    await database.query(
+      `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at) values (0, 's', 'k', $1, '', 1, clock_timestamp())`,
+      [id],
+    )
+  }
+  const query = async (...asked: Parameters<typeof database.query>): Promise<never> => {
+    const answer = await database.query(...asked)
+    await moved()
+    return answer as never
+  }
+  const known = new PostgresOutcomes({ database: { query, transaction: () => Promise.reject(new Error('none')) }, signals, log: quiet })
+  expect(await known.pending(id)).toMatchObject({ id, status: 'queued' })
+  expect(await known.pending(id)).toMatchObject({ id, status: 'running', attempts: 1 })
+})
+
 test('a waiting command is found among many, also when it travelled long before it was appended', async () => {
   const [first, slow, last] = [1_500_000_000_000, 1_500_000_060_000, 1_500_000_200_000]
   const id = lowestIdAt(slow)

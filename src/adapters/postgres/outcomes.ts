@@ -53,6 +53,15 @@ const FIND = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1:
 export const QUEUED = `select 1 from twofold._command
   where first_id <= $1 and first_id > $2 and last_id >= $1 and position($1::text in body) > 0 order by first_id desc limit 1`
 
+// In one statement, and so at one moment: a command that goes from the log to the parked ones is in one of the two.
+const PENDING = `select parked.attempts, case when parked.attempts is null then (${QUEUED}) end as queued
+  from (values ($1::uuid)) asked(id) left join twofold._parked parked on parked.id = asked.id`
+
+interface PendingRow {
+  readonly attempts: number | null
+  readonly queued: number | null
+}
+
 export class PostgresOutcomes implements Outcomes {
   readonly #options: OutcomesOptions
   readonly #claims = new GatheredLookups((hashes) => this.#queryClaims(hashes))
@@ -108,12 +117,10 @@ export class PostgresOutcomes implements Outcomes {
 
   async pending(commandId: string): Promise<PendingCommand | undefined> {
     if (this.#options.inHand?.(commandId)) return { id: commandId, status: 'running', attempts: 0 }
-    const { database } = this.#options
-    const parked = await database.query<{ attempts: number }>('select attempts from twofold._parked where id = $1', [commandId])
-    const attempts = parked.rows[0]?.attempts
-    if (attempts !== undefined) return { id: commandId, status: attempts > 0 ? 'running' : 'queued', attempts }
-    const { rowCount } = await database.query(QUEUED, [commandId, lowestIdAt(madeAt(commandId) - TRAVEL_MS)])
-    return rowCount === 1 || this.#options.isCarried?.(commandId) === true ? { id: commandId, status: 'queued', attempts: 0 } : undefined
+    const { rows } = await this.#options.database.query<PendingRow>(PENDING, [commandId, lowestIdAt(madeAt(commandId) - TRAVEL_MS)])
+    const { attempts, queued } = rows[0] ?? { attempts: null, queued: null }
+    if (attempts !== null) return { id: commandId, status: attempts > 0 ? 'running' : 'queued', attempts }
+    return queued !== null || this.#options.isCarried?.(commandId) === true ? { id: commandId, status: 'queued', attempts: 0 } : undefined
   }
 
   claim(hash: string): Promise<StoredClaim | undefined> {

@@ -171,6 +171,6 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     const carrier = await open()
     const taken = carrier.publish(message('one'))
     publishing[0]?.emit('nack', { deliveryTag: 1, multiple: false })
-    await expect(taken).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining('may have been taken') })
+    await expect(taken).rejects.toMatchObject({ code: 'IN_DOUBT', message: expect.stringContaining('may have been taken') })
   })
 })

@@ -256,8 +256,7 @@ function away(reason: string): TwofoldError {
 const LOST = 'the connection to RabbitMQ was lost before it had confirmed'
 
 function doubt(reason: string): TwofoldError {
-  const message = `${reason}: the command may have been taken; ask for it by its id, or send it again`
-  return new TwofoldError('UNAVAILABLE', message, { retryAfterSeconds: 1 })
+  return new TwofoldError('IN_DOUBT', `${reason}: the command may have been taken`, { retryAfterSeconds: 1 })
 }
 
 function full(): TwofoldError {

@@ -23,6 +23,10 @@ const words: { readonly [Feature in keyof CommandLogFeatures]: (value: CommandLo
     together
       ? 'an Idempotency-Key is stored in the same transaction as its command'
       : 'an Idempotency-Key is stored before its command, and a retry sends the command again',
+  findsById: (finds) =>
+    finds
+      ? 'a command that waits is found by its id'
+      : 'a command that waits cannot be asked for: an id that is young enough counts as queued, and ids of refused commands are not told',
 }
 
 export function promiseOf({ name, features }: CarrierEntry): Check {

@@ -8,10 +8,12 @@ import type { CallContext, DirectCarrier, DirectResult } from '../../ports/direc
 import { decodeDirectResult } from '../../ports/direct-result.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
+import type { Doubts } from './doubts.ts'
 
 export interface CarriedCallsOptions {
   readonly carrier: Pick<OpenCarrier, 'request'>
   readonly claims: Claims
+  readonly doubts: Pick<Doubts, 'admit'>
   readonly slots: SlotMap
   /** The short way to the owner. */
   readonly direct: DirectCarrier
@@ -35,13 +37,19 @@ export class CarriedCalls implements DirectCarrier {
   }
 
   async call(envelope: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult> {
-    const { carrier, claims, slots, direct, isPerPath, isBehindLog, crash } = this.#options
+    const { carrier, claims, doubts, slots, direct, isPerPath, isBehindLog, crash } = this.#options
     if (isPerPath(envelope)) return direct.call(envelope, signal, context)
-    if (await isBehindLog(envelope)) return { status: 'deferred' }
-    if (envelope.claim !== undefined) {
-      const claim = await claims.claim({ envelope })
-      await crash?.reach('carrier.claimed')
-      if (claim !== undefined && claim.commandId !== envelope.id) return { status: 'claimed', claim }
+    try {
+      doubts.admit()
+      if (await isBehindLog(envelope)) return { status: 'deferred' }
+      if (envelope.claim !== undefined) {
+        const claim = await claims.claim({ envelope })
+        await crash?.reach('carrier.claimed')
+        if (claim !== undefined && claim.commandId !== envelope.id) return { status: 'claimed', claim }
+      }
+    } catch {
+      // Nothing was sent: appending it comes to the same end, and says why.
+      return { status: 'deferred' }
     }
     let isConfirmed = false
     const confirmed = (): void => {
@@ -56,7 +64,7 @@ export class CarriedCalls implements DirectCarrier {
     } catch (error) {
       // The broker has it: its outcome will come, and is looked for from here on.
       if (isConfirmed) return { status: 'held' }
-      if (isTwofoldError(error)) return { status: 'deferred', begun: error.code === 'UNAVAILABLE' }
+      if (isTwofoldError(error)) return { status: 'deferred', begun: error.code === 'IN_DOUBT' }
       throw error
     }
   }

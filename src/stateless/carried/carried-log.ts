@@ -3,6 +3,9 @@
 //
 // With `whenAway: 'log'` PostgreSQL's log takes what the broker cannot, and from then on all of that partition until its owner has handed
 // everything on: so no command overtakes another one of its sender.
+//
+// A command that the broker may have, and may not, is in doubt: it is kept until one of the two has it for certain (./doubts.ts), and its sender is
+// told its id. A command that was refused is nowhere, and its id is told to nobody.
 import type { Envelope } from '../../contract/envelope.ts'
 import { isTwofoldError, TwofoldError } from '../../errors.ts'
 import { carriedMessage, type CarriedMessage, type CarrierFeatures, type OpenCarrier } from '../../ports/carrier.ts'
@@ -10,11 +13,12 @@ import type { Claims } from '../../ports/claims.ts'
 import type { Appended, CommandLog, CommandLogFeatures, LogEntry } from '../../ports/command-log.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
+import type { Doubts } from './doubts.ts'
 
 /** What happens to commands while the broker is away: they are refused (503), or PostgreSQL's log takes them. */
 export type WhenAway = 'refuse' | 'log'
 
-export const carriedLogFeatures: CommandLogFeatures = { order: 'per-key', claimsWithAppend: false }
+export const carriedLogFeatures: CommandLogFeatures = { order: 'per-key', claimsWithAppend: false, findsById: false }
 
 /** For so long what was seen of the log holds. */
 const EMPTY_MS = 1000
@@ -32,6 +36,7 @@ export interface CarriedLogOptions {
   readonly whenAway: WhenAway
   /** PostgreSQL's log. */
   readonly waiting: CommandLog
+  readonly doubts: Pick<Doubts, 'admit' | 'keep'>
   /** Whether commands of a partition wait in it. */
   readonly waitsInLog: (partition: number) => Promise<boolean>
   /** Whether any do: then an earlier program left them, or another one is still at it. */
@@ -46,8 +51,8 @@ export class CarriedCommandLog implements CommandLog {
   /** When the log was last seen empty, on the clock of `performance.now()`. Programs that still append to it may run beside this one. */
   #emptyAt = -Infinity
   #looking: Promise<boolean> | undefined
-  /** When a command was last published for a repeated request. */
-  readonly #again = new Map<string, number>()
+  /** When a command was last published for a repeated request, and the end of that. */
+  readonly #again = new Map<string, { readonly at: number; readonly published: Promise<void> }>()
 
   constructor(options: CarriedLogOptions) {
     this.name = options.name
@@ -55,39 +60,63 @@ export class CarriedCommandLog implements CommandLog {
   }
 
   async append(entry: LogEntry): Promise<Appended> {
-    const { envelope } = entry
-    if (envelope.claim !== undefined) {
-      const claim = await this.#options.claims.claim(entry)
-      await this.#options.crash?.reach('carrier.claimed')
-      // Its own: made by an earlier try, which may have come no further.
-      if (claim !== undefined && claim.commandId !== envelope.id) return { status: 'claimed', claim }
+    const { envelope, begun } = entry
+    if (begun !== true) this.#options.doubts.admit()
+    try {
+      if (envelope.claim !== undefined) {
+        const claim = await this.#options.claims.claim(entry)
+        await this.#options.crash?.reach('carrier.claimed')
+        // Its own: made by an earlier try, which may have come no further.
+        if (claim !== undefined && claim.commandId !== envelope.id) return { status: 'claimed', claim }
+      }
+      await this.#publish(entry)
+      return { status: 'appended' }
+    } catch (error) {
+      throw begun === true || isTwofoldError(error, 'IN_DOUBT') ? await this.#inDoubt(entry, error) : error
     }
-    await this.#publish(entry)
-    return { status: 'appended' }
   }
 
   async appendAgain(hash: string, commandId: string): Promise<void> {
-    if (!this.#mayPublishAgain(commandId)) return
+    const last = this.#again.get(commandId)
+    // Who asks again and again for what is not finished does not fill the queue with it.
+    if (last !== undefined && performance.now() - last.at < AGAIN_MS) return last.published
+    const published = this.#publishAgain(hash, commandId)
+    this.#remember(commandId, published)
     try {
-      const envelope = await this.#options.claims.commandOf(hash, commandId)
-      if (envelope !== undefined) await this.#publish({ envelope, begun: true })
+      await published
     } catch (error) {
       this.#again.delete(commandId)
       throw error
     }
   }
 
-  /** Who asks again and again for what is not finished does not fill the queue with it. */
-  #mayPublishAgain(commandId: string): boolean {
-    const now = performance.now()
-    if (now - (this.#again.get(commandId) ?? -Infinity) < AGAIN_MS) return false
+  async #publishAgain(hash: string, commandId: string): Promise<void> {
+    const envelope = await this.#options.claims.commandOf(hash, commandId)
+    if (envelope === undefined) return
+    const entry = { envelope, begun: true }
+    await this.#publish(entry).catch(async (error: unknown) => {
+      throw await this.#inDoubt(entry, error)
+    })
+  }
+
+  #remember(commandId: string, published: Promise<void>): void {
     this.#again.delete(commandId)
-    this.#again.set(commandId, now)
+    this.#again.set(commandId, { at: performance.now(), published })
     for (const id of this.#again.keys()) {
       if (this.#again.size <= AGAIN_MAX) break
       this.#again.delete(id)
     }
-    return true
+  }
+
+  /** What its sender is told of a command that may be at the broker. */
+  async #inDoubt(entry: LogEntry, cause: unknown): Promise<TwofoldError> {
+    const { id } = entry.envelope
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    const next = (await this.#options.doubts.keep(entry))
+      ? 'it is kept, and takes effect once'
+      : 'this instance goes on until that is certain'
+    const message = `${reason}; ${next}: ask for its outcome by its id, and send it again only with the same Idempotency-Key`
+    return new TwofoldError('IN_DOUBT', message, { cause, commandId: id, retryAfterSeconds: 1 })
   }
 
   /** Whether PostgreSQL's log holds commands of this key's partition: then a later one has to join them. */
@@ -116,10 +145,9 @@ export class CarriedCommandLog implements CommandLog {
   }
 
   async #publish(entry: LogEntry): Promise<void> {
-    const { carrier, slots, whenAway, waiting, crash } = this.#options
+    const { name, carrier, slots, whenAway, waiting, crash } = this.#options
     const { envelope } = entry
     const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
-    // Also for what would wait in the log first: from there it could never go on.
     this.#checkSize(message)
     if (await this.isBehindLog(envelope)) return void (await waiting.append(entry))
     try {
@@ -127,18 +155,22 @@ export class CarriedCommandLog implements CommandLog {
       await carrier.publish(message)
       await crash?.reach('carrier.confirmed')
     } catch (error) {
-      if (whenAway !== 'log' || !isTwofoldError(error, 'UNAVAILABLE')) throw error
-      // It may be there all the same: its id makes a second one harmless.
-      await waiting.append(entry)
+      const failure = isTwofoldError(error) ? error : new TwofoldError('IN_DOUBT', `${name} failed (${String(error)})`, { cause: error })
+      const begun = entry.begun === true || failure.code === 'IN_DOUBT'
+      if (whenAway !== 'log' || !(begun || failure.code === 'UNAVAILABLE')) throw failure
+      // It may be there all the same: its id makes a second one harmless. Where the log fails too, that is still so.
+      await waiting.append({ ...entry, begun }).catch((reason: unknown) => {
+        throw begun ? failure : reason
+      })
     }
   }
 
-  #checkSize({ body, id }: CarriedMessage): void {
+  #checkSize({ body }: CarriedMessage): void {
     const { name, features } = this.#options
     if (body.length <= features.messageBytesMax / 3) return
     const bytes = Buffer.byteLength(body)
     if (bytes <= features.messageBytesMax) return
     const message = `the command has ${bytes} bytes, and ${name} carries ${features.messageBytesMax} at most`
-    throw new TwofoldError('BODY_TOO_LARGE', message, { commandId: id })
+    throw new TwofoldError('BODY_TOO_LARGE', message)
   }
 }

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AnyCommand } from '../../contract/command.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
-import { TwofoldError, type ErrorCode } from '../../errors.ts'
+import { isTwofoldError, TwofoldError, type ErrorCode } from '../../errors.ts'
 import type { Appended, LogEntry, StoredClaim } from '../../ports/command-log.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
@@ -182,11 +182,25 @@ class CommandRun {
       if (result.status === 'deferred') begun = result.begun === true
       if (result.status === 'held') return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
     }
-    const appended = await this.#append(envelope, { begun })
+    let appended: Appended
+    try {
+      appended = await this.#append(envelope, { begun })
+    } catch (error) {
+      return this.#unlessFinished(error, envelope.id, wait)
+    }
     // Our own claim: the direct call did take effect before we stopped waiting for it.
     if (appended.status === 'claimed' && appended.claim.commandId !== envelope.id)
       return this.#repeated(appended.claim, envelope.claim, wait)
     return this.#outcomeOf(envelope.id, envelope.keys[0], wait)
+  }
+
+  /** A command in doubt takes effect all the same: who waits gets its outcome, if it comes in time. */
+  async #unlessFinished(error: unknown, commandId: string, wait: Wait): Promise<Answer> {
+    if (!isTwofoldError(error, 'IN_DOUBT')) throw error
+    wait.whileConnected(this.#reply)
+    const outcome = await this.#find(commandId, wait.remainingMs, wait)
+    if (outcome) return this.#finished(outcome)
+    throw error
   }
 
   /** The owner did not answer in time, or not at all: the same id goes through the log, where it takes effect at most once. */
@@ -253,13 +267,15 @@ class CommandRun {
     })
   }
 
-  /** What fails here names the command: it may have been stored all the same. */
+  /** What fails here names the command where it may have been stored all the same, or where it can be asked for whether it was. */
   async #named<Result>(commandId: string, store: () => Promise<Result> | undefined): Promise<Result> {
     try {
       return (await store()) as Result
     } catch (error) {
       if (error instanceof TwofoldError) {
-        throw new TwofoldError(error.code, error.message, { cause: error, commandId, retryAfterSeconds: error.retryAfterSeconds ?? 1 })
+        const named = error.code === 'IN_DOUBT' || this.#gateway.ports.log.features.findsById ? commandId : undefined
+        const retryAfterSeconds = error.retryAfterSeconds ?? 1
+        throw new TwofoldError(error.code, error.message, { cause: error, commandId: named, retryAfterSeconds })
       }
       this.#reply.log.error({ err: error, commandId }, 'the command log failed')
       throw new TwofoldError('UNAVAILABLE', 'the command may not have been stored; ask for it by its id, or send it again', {

@@ -9,7 +9,7 @@ import type { Envelope } from '../../contract/envelope.ts'
 import { query } from '../../contract/query.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Admission } from '../../ports/admission.ts'
-import type { Appended, LogEntry, StoredClaim } from '../../ports/command-log.ts'
+import type { Appended, CommandLogFeatures, LogEntry, StoredClaim } from '../../ports/command-log.ts'
 import type { DirectCarrier } from '../../ports/direct-carrier.ts'
 import type { StoredEntity } from '../../ports/entities.ts'
 import type { PendingCommand, StoredOutcome } from '../../ports/outcomes.ts'
@@ -121,7 +121,7 @@ export class FakePorts implements GatewayPorts {
 
   readonly log = {
     name: 'fake',
-    features: { order: 'per-key', claimsWithAppend: true } as const,
+    features: { order: 'per-key', claimsWithAppend: true, findsById: true } as CommandLogFeatures,
     append: async (entry: LogEntry): Promise<Appended> => {
       if (this.logFails !== undefined) throw this.logFails
       const { id, claim } = entry.envelope

@@ -30,6 +30,7 @@ export const statusOf: Readonly<Record<ErrorCode, number>> = {
   OVERLOADED: 503,
   STORAGE_FULL: 503,
   UNAVAILABLE: 503,
+  IN_DOUBT: 503,
   UNREACHABLE: 503,
   SHUTTING_DOWN: 503,
   NOT_CAUGHT_UP: 503,

@@ -86,6 +86,44 @@ class Stage {
     return numbers ?? []
   }
 
+  /** What became of a command that was named in doubt: true, it took effect; false, nobody knows it, and it never will. */
+  async fate(app: Instance, id: string): Promise<boolean> {
+    let isDone: boolean | undefined
+    let last = 'nothing'
+    const isTold = async (): Promise<boolean> => {
+      const answer = await fetch(`${app.url}/commands/${id}?wait=1`)
+      last = `${answer.status} ${await answer.text()}`
+      if (answer.status === 404) isDone = false
+      if (last.includes('"status":"succeeded"')) isDone = true
+      return isDone !== undefined
+    }
+    await eventually(`it is known what became of ${id}`, isTold).catch((error: unknown) => {
+      throw new Error(`${String(error)}; it was told ${last}`, { cause: error })
+    })
+    return isDone === true
+  }
+
+  /** Sends numbers to an account, accepted and waited for in turn, each once, until it is stopped; returns how to stop, with how each was answered. */
+  sendOnce(app: Instance, account: string): () => Promise<{ number: number; status: number; commandId: string | null }[]> {
+    const answers: { number: number; status: number; commandId: string | null }[] = []
+    const stopped = new AbortController()
+    const run = async (): Promise<void> => {
+      for (let number = 1; !stopped.signal.aborted; number += 1) {
+        const answer = await this.send(app, number % 2 === 0 ? 'accounts/ask' : 'accounts/tell', account, number)
+        await answer.arrayBuffer()
+        answers.push({ number, status: answer.status, commandId: answer.headers.get('twofold-command-id') })
+        await new Promise((resolve) => setTimeout(resolve, 2))
+      }
+    }
+    const ended = run()
+    ended.catch(() => undefined)
+    return async () => {
+      stopped.abort()
+      await ended
+      return answers
+    }
+  }
+
   /** Sends numbers to an account until it is stopped, each again until it is taken; returns how to stop, with all that were taken. */
   load(app: () => Instance, account: string): () => Promise<number[]> {
     const taken: number[] = []
@@ -270,6 +308,32 @@ export const appCases: readonly Case[] = [
       for (const [at, stop] of stops.entries()) {
         const taken = await stop()
         deepEqual(await stage.ask(app, `account-${at + 1}`, taken.length + 1), range(taken.length + 1))
+      }
+    }),
+  },
+  {
+    name: 'a command that is named in doubt comes to an end, and one that is refused takes no effect',
+    check: onStage(async (stage, ground) => {
+      const app = await stage.start()
+      const accounts = range(8).map((at) => `account-${at}`)
+      const stops = accounts.map((account) => stage.sendOnce(app, account))
+      for (let times = 0; times < 3; times += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        await ground.cut()
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        await ground.restore()
+      }
+      for (const [at, stop] of stops.entries()) {
+        const taken: number[] = []
+        for (const { number, status, commandId } of await stop()) {
+          const isNamed = commandId !== null && status >= 500
+          if (status < 300 || (isNamed && (await stage.fate(app, commandId)))) taken.push(number)
+        }
+        const numbers = await stage.ask(app, accounts[at] ?? '', 0)
+        deepEqual(
+          numbers.toSorted((a, b) => a - b),
+          [0, ...taken],
+        )
       }
     }),
   },
