@@ -7,10 +7,27 @@ const carriedLogTest = 'src/stateless/carried/carried-log.test.ts'
 const doubts = 'stateless/carried/doubts.ts'
 const doubtsTest = 'src/stateless/carried/doubts.test.ts'
 const namedDoubt = 'src/stateless/gateway/named-doubt.test.ts'
+const housekeeping = 'src/adapters/postgres/housekeeping.test.ts'
 const memory = 'test/carriers/memory.test.ts'
 const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
+  {
+    name: 'a claim goes after a day though its command may wait at a broker for longer',
+    file: 'adapters/postgres/housekeeping.ts',
+    find: '(select r.id from unnest($3::text[], $4::uuid[]) r(service, id) where r.service = l.service), $5::uuid)',
+    replace: '(select r.id from unnest($3::text[], $4::uuid[]) r(service, id) where false), $5::uuid)',
+    test: housekeeping,
+    claim: 'a claim stays while its command may wait',
+  },
+  {
+    name: 'a claim of the log does not say whose it is',
+    file: 'adapters/postgres/command-log.ts',
+    find: 'select hash, fingerprint, id, answer, service from wanted',
+    replace: 'select hash, fingerprint, id, answer, null from wanted',
+    test: housekeeping,
+    claim: 'a claim stays while its command may wait',
+  },
   {
     name: 'an id that may still be run is unknown once the shortest retention is over',
     file: 'app/backend.ts',

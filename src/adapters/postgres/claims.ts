@@ -16,8 +16,9 @@ const GROUP_CHARACTERS_MAX = 1024 * 1024
 const WAITING_MAX = 100_000
 
 // In the order of their hashes, so that two groups with the same keys cannot lock each other out.
-const CLAIM = `insert into twofold._claim (hash, fingerprint, command_id, answer, command)
-  select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) t(hash, fingerprint, id, answer, command) order by hash
+const CLAIM = `insert into twofold._claim (hash, fingerprint, command_id, answer, command, service)
+  select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[])
+      t(hash, fingerprint, id, answer, command, service) order by hash
   on conflict do nothing returning command_id as id`
 
 interface Asked {
@@ -82,6 +83,7 @@ export class PostgresClaims implements Claims {
         plainArray(group.map(({ entry }) => entry.envelope.id)),
         textArray(group.map(({ entry }) => entry.answer && JSON.stringify(entry.answer))),
         textArray(group.map(({ command }) => command)),
+        textArray(group.map(({ entry }) => entry.envelope.service)),
       ])
       const won = new Set(rows.map(({ id }) => id))
       const lost = group.filter(({ entry }) => !won.has(entry.envelope.id))

@@ -44,11 +44,11 @@ const APPEND = `insert into twofold._command (partition, first_id, last_id, coun
 // Commands with a claim are packed by the database, because only it knows which claims were won. Claims are inserted in the order of
 // their hashes, so that two flushes with the same keys cannot lock each other out.
 const CLAIM_AND_APPEND = `with wanted as materialized (
-    select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::int[])
-      t(hash, fingerprint, id, answer, partition, line, at)),
+    select * from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::int[], $8::text[])
+      t(hash, fingerprint, id, answer, partition, line, at, service)),
   won as (
-    insert into twofold._claim (hash, fingerprint, command_id, answer)
-      select hash, fingerprint, id, answer from wanted where hash is not null order by hash
+    insert into twofold._claim (hash, fingerprint, command_id, answer, service)
+      select hash, fingerprint, id, answer, service from wanted where hash is not null order by hash
       on conflict do nothing returning hash),
   mine as materialized (select * from wanted where hash is null or hash in (select hash from won)),
   appended as (
@@ -208,6 +208,7 @@ async function claimAndAppend(client: pg.Client, group: readonly Waiting[]): Pro
       plainArray(wanted.map(({ partition }) => partition)),
       textArray(wanted.map(({ line }) => line)),
       plainArray(wanted.map(({ at }) => at)),
+      textArray(wanted.map(({ entry }) => entry.envelope.service)),
     ],
   })
   const appended = new Set(rows.map((row) => row.id))

@@ -1,7 +1,10 @@
+import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { PostgresClaims } from './claims.ts'
 import { lowestIdAt } from './command-ids.ts'
+import { PostgresCommandLog } from './command-log.ts'
 import { PostgresDatabase } from './database.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { migrate } from './migrate.ts'
@@ -146,6 +149,38 @@ test('an old claim goes, but never that of a command that still waits', async ()
   await round(Date.now())
   const { rows } = await database.query<{ hash: string }>('select left(hash, 1) as hash from twofold._claim order by 1')
   expect(rows.map((row) => row.hash)).toEqual(['b', 'c', 'd'])
+})
+
+test('a claim stays while its command may wait at a broker: as long as its service would have it run, by the age of its id', async () => {
+  const retention = [['week', 168] as const, ['day', 24] as const]
+  const slots = { partitionCount: 1, partitionOf: Array.from({ length: 4096 }, () => 0) }
+  const claims = new PostgresClaims(database)
+  const log = new PostgresCommandLog({ url: own.url, slots, signals: { ring: () => undefined } })
+  const hashOf = (name: string): string => createHash('sha256').update(name).digest('hex')
+  const made = new Map<string, string>()
+  const claimed = async (service: string, age: number, by: 'broker' | 'log'): Promise<void> => {
+    const name = `${service} ${age} ${by}`
+    made.set(hashOf(name), name)
+    const id = lowestIdAt(Date.now() - age * HOUR_MS)
+    const envelope = { id, service, command: 'c', keys: ['k'], input: '{}', claim: { hash: hashOf(name), fingerprint: hashOf(name) } }
+    await (by === 'broker' ? claims.claim({ envelope }) : log.append({ envelope }))
+  }
+  const kept = async (): Promise<string[]> => {
+    const { rows } = await database.query<{ hash: string }>('select hash from twofold._claim')
+    return rows.map(({ hash }) => made.get(hash) ?? hash).toSorted()
+  }
+  for (const by of ['broker', 'log'] as const) {
+    for (const age of [30, 167.9, 168.1]) await claimed('week', age, by)
+    for (const service of ['day', 'unknown']) await claimed(service, 30, by)
+  }
+  // What the log had was handed to a broker.
+  await database.query('delete from twofold._command')
+  await database.query(`update twofold._claim set at = clock_timestamp() - interval '30 hours'`)
+  await round(Date.now(), retention)
+  expect(await kept()).toEqual(['week 167.9 broker', 'week 167.9 log', 'week 30 broker', 'week 30 log'])
+  await round(Date.now() + 0.2 * HOUR_MS, retention)
+  expect(await kept()).toEqual(['week 30 broker', 'week 30 log'])
+  await log.stop()
 })
 
 test('a table that somebody reads is not waited for: what comes behind goes on, and the table is dropped once it is free', async () => {

@@ -5,6 +5,7 @@ import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
+import { lowestIdAt } from './command-ids.ts'
 import {
   drop,
   HOUR_MS,
@@ -25,6 +26,13 @@ export interface HousekeepingOptions {
   readonly now: () => number
   /** How long outcomes, and with them the claims of their Idempotency-Keys, are kept at least, counted from when the command finished. */
   readonly retentionHours: RetentionHours
+}
+
+/** Commands below these ids are not run any more: of each service, and of all that are not named. */
+interface LowestRunnable {
+  readonly services: readonly string[]
+  readonly ids: readonly string[]
+  readonly id: string
 }
 
 type TableChange = (transaction: Transaction) => Promise<void>
@@ -132,32 +140,45 @@ export class Housekeeping implements Service {
   }
 
   /**
-   * A claim goes when it is old and its command neither has an outcome nor waits: so it stays as long as its outcome does, and to know
-   * when a service wants that is the business of the outcomes alone.
+   * A claim goes when its command neither has an outcome nor waits, and is too old to be run from wherever else it may be. So it stays as long as
+   * its outcome does, and to know when a service wants that is the business of the outcomes alone. And it stays while its command may wait at a
+   * broker, which cannot be asked for it. None is run that is older than outcomes are kept, less an hour; in that hour whatever is being run comes to
+   * its end. The age is that of the command, by its id: that is what an owner looks at.
    */
   async #removeClaims(): Promise<void> {
     const longer = [...this.#options.retentionHours.values()].some((hours) => hours > RETENTION_HOURS_MIN)
     if (longer && this.#options.now() < this.#claimsDoneAt + CLAIMS_EVERY_MS) return
     let last: { at: string; hash: string } | undefined = { at: '-infinity', hash: '' }
-    while (last !== undefined && !this.#stopping.signal.aborted) last = await this.#removeClaimsAfter(last)
+    const tooOld = this.#lowestRunnable()
+    while (last !== undefined && !this.#stopping.signal.aborted) last = await this.#removeClaimsAfter(last, tooOld)
     this.#claimsDoneAt = this.#options.now()
   }
 
   /** Looks at the next claims and tells the last of them; undefined: there are no more. */
-  async #removeClaimsAfter({ at, hash }: { at: string; hash: string }): Promise<{ at: string; hash: string } | undefined> {
+  async #removeClaimsAfter(
+    { at, hash }: { at: string; hash: string },
+    { services, ids, id }: LowestRunnable,
+  ): Promise<{ at: string; hash: string } | undefined> {
     const { rows } = await this.#options.database.query<{ at: string; hash: string }>(
       `with looked as materialized (
-          select at, hash, command_id from twofold._claim
+          select at, hash, command_id, service from twofold._claim
             where at < clock_timestamp() - ${RETENTION_HOURS_MIN + 2} * interval '1 hour' and at >= $1::timestamptz and (at, hash) > ($1::timestamptz, $2)
             order by at, hash limit ${CLAIMS_PER_DELETE}),
         gone as (
           delete from twofold._claim c using looked l where c.hash = l.hash
+            and l.command_id < coalesce((select r.id from unnest($3::text[], $4::uuid[]) r(service, id) where r.service = l.service), $5::uuid)
             and not exists (select 1 from twofold._outcome o where o.id = l.command_id)
             and not exists (select 1 from twofold._parked p where p.id = l.command_id)
             and not exists (select 1 from twofold._command w where w.first_id <= l.command_id and w.last_id >= l.command_id))
         select at::text, hash from looked order by looked.at desc, hash desc limit 1`,
-      [at, hash],
+      [at, hash, services, ids, id],
     )
     return rows[0]
+  }
+
+  #lowestRunnable(): LowestRunnable {
+    const { retentionHours, now } = this.#options
+    const lowest = (hours: number): string => lowestIdAt(now() - hours * HOUR_MS)
+    return { services: [...retentionHours.keys()], ids: [...retentionHours.values()].map(lowest), id: lowest(RETENTION_HOURS_MIN) }
   }
 }
