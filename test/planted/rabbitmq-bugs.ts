@@ -48,6 +48,14 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
     claim: 'when the broker closes the channel of replies',
   },
   {
+    name: 'a carrier that is closed opens its channel of replies again',
+    file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
+    find: '    this.#consumers.lost()\n    await Promise.all',
+    replace: '    await Promise.all',
+    test: losses,
+    claim: 'one that is closed opens nothing again',
+  },
+  {
     name: 'a queue that does not confirm takes the connection down',
     file: publisher,
     find: 'if (now - this.#confirmedAt >= this.#confirmMsMax) return',

@@ -166,6 +166,15 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     )
   })
 
+  test('one that is closed opens nothing again, and says nothing', async () => {
+    const warn = vi.fn<CarrierContext['warn']>()
+    const carrier = await rabbitmqCarrier(amqpUrl).open({ ...context, warn })
+    await carrier.consume(0, () => undefined, 10)
+    await carrier.close()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(warn).not.toHaveBeenCalled()
+  })
+
   test('a message that the broker refuses though its queue is not full is in doubt', async () => {
     const { publishing } = await watchChannels()
     const carrier = await open()

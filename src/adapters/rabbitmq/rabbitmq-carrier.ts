@@ -125,6 +125,7 @@ class RabbitMqCarrier implements OpenCarrier {
     if (this.#out.isUp) await Promise.race([this.#publisher.drained(), pause(DRAIN_MS_MAX)])
     if (this.#in.isUp) await Promise.race([this.#consumers.close(), pause(DRAIN_MS_MAX)])
     this.#publisher.close()
+    this.#consumers.lost()
     await Promise.all([this.#out.close(), this.#in.close()])
   }
 }
