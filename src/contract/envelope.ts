@@ -18,6 +18,8 @@ export interface Envelope {
   readonly claim?: Claim
   /** What must hold of the home entity when the command runs. */
   readonly condition?: Condition
+  /** The row of PostgreSQL's log where the whole command lies: a broker carries this in its place where it is too large for it. */
+  readonly inRow?: string
 }
 
 /** An Idempotency-Key in use. Both fields are SHA-256 in hexadecimal. */
@@ -30,11 +32,12 @@ export interface Claim {
 
 /** One line of text: the head as JSON, a tab, the input. `JSON.stringify` never emits a raw tab or newline, so both separate safely. */
 export function encodeEnvelope(envelope: Envelope): string {
-  const { id, service, command, keys, input, claim, condition } = envelope
+  const { id, service, command, keys, input, claim, condition, inRow } = envelope
   // Put together by hand, which costs a third of `JSON.stringify`: of these only a key can hold anything that JSON escapes.
   let head = `{"id":"${id}","service":"${service}","command":"${command}","keys":${JSON.stringify(keys)}`
   if (claim !== undefined) head += `,"claim":${JSON.stringify(claim)}`
   if (condition !== undefined) head += `,"condition":${JSON.stringify(condition)}`
+  if (inRow !== undefined) head += `,"inRow":"${inRow}"`
   return `${head}}\t${input}`
 }
 

@@ -166,6 +166,8 @@ export interface Recovery {
 export interface EffectSession {
   /** Unconsumed rows of these partitions, each partition's in order, but for `inHand`; about `limit` commands, no partition before others. */
   take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog>
+  /** These rows, as far as they are still there. */
+  rows(seqs: readonly string[]): Promise<readonly LogRow[]>
   /** The last takes have found nothing, and none is due: the next commit may look for itself, see `EffectBatch.unread`. */
   isQuiet(): boolean
   load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { command, defineApp, defineContract, entity, event, stateful, statefulSql, type App } from 'twofold'
 
-const input = z.object({ account: z.string(), number: z.int() })
+const input = z.object({ account: z.string(), number: z.int(), ballast: z.string().optional() })
 const reply = z.object({ numbers: z.array(z.int()) })
 const key = (given: { account: string }): string => given.account
 const retry = { attempts: 3, minMs: 5, maxMs: 20 }

@@ -8,10 +8,52 @@ const doubts = 'stateless/carried/doubts.ts'
 const doubtsTest = 'src/stateless/carried/doubts.test.ts'
 const namedDoubt = 'src/stateless/gateway/named-doubt.test.ts'
 const housekeeping = 'src/adapters/postgres/housekeeping.test.ts'
+const relay = 'stateful/engine/relay.ts'
+const relayTest = 'src/stateful/engine/relay.test.ts'
 const memory = 'test/carriers/memory.test.ts'
 const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
+  {
+    name: 'a row with a command that is too large for the broker stands still',
+    file: relay,
+    find: "      if (!isTwofoldError(error, 'BODY_TOO_LARGE')) throw error\n",
+    replace: "      if (!isTwofoldError(error, 'BODY_TOO_LARGE') || seq !== '') throw error\n",
+    test: relayTest,
+    claim: 'of what is too large the broker carries',
+  },
+  {
+    name: 'a row goes before the command that lies in it has run',
+    file: relay,
+    find: '(kept.unrun.size > 0 || !kept.isPublished)',
+    replace: '!kept.isPublished',
+    test: relayTest,
+    claim: 'of what is too large the broker carries',
+  },
+  {
+    name: 'a row that is another owner’s now is never taken again',
+    file: relay,
+    find: 'if (isPublished && !holds(partition)) this.#forget(seq)',
+    replace: 'if (!isPublished && !holds(partition)) this.#forget(seq)',
+    test: relayTest,
+    claim: 'a row whose partition is another owner',
+  },
+  {
+    name: 'a large command that is delivered again after it has run dies',
+    file: 'stateful/engine/large-commands.ts',
+    find: "if (outcome !== undefined) settle(work, { status: 'finished', outcome })\n    else if",
+    replace: 'if',
+    test: 'src/stateful/engine/large-commands.test.ts',
+    claim: 'delivered again after its row was consumed',
+  },
+  {
+    name: 'what says where a large command lies is run instead of it',
+    file: 'stateful/engine/collect.ts',
+    find: 'carried === undefined ? brought : await withLarge',
+    replace: 'carried !== undefined ? brought : await withLarge',
+    test: 'test/carriers/large.test.ts',
+    claim: 'what is too large for the broker runs in',
+  },
   {
     name: 'a claim goes after a day though its command may wait at a broker for longer',
     file: 'adapters/postgres/housekeeping.ts',

@@ -8,6 +8,7 @@ import {
   type EffectSession,
   type EffectStore,
   type LoadedEntity,
+  type LogRow,
   type ParkedAt,
   type ParkedCommand,
   type Recovery,
@@ -106,6 +107,10 @@ class PostgresEffectSession implements EffectSession {
 
   take(partitions: readonly number[], limit: number, inHand: readonly string[]): Promise<TakenLog> {
     return this.#log.take(partitions, limit, inHand)
+  }
+
+  rows(seqs: readonly string[]): Promise<readonly LogRow[]> {
+    return this.#log.rows(seqs)
   }
 
   isQuiet(): boolean {

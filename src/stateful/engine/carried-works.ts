@@ -112,6 +112,13 @@ export class CarriedWorks {
     }
   }
 
+  /** The same command, known better. */
+  replace(work: Work, by: Work): Work {
+    const from = this.#from.get(work)
+    if (from !== undefined) this.#from.set(by, from)
+    return by
+  }
+
   #ask(partition: number, what: () => Promise<void>): Promise<void> {
     const asked = (this.#asked.get(partition) ?? Promise.resolve()).then(what).catch((error: unknown) => {
       this.#options.log.error({ err: error, partition }, 'the carrier did not do what it was asked for')
@@ -189,8 +196,9 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 function wellFormed(body: string): Envelope | undefined {
   try {
     const envelope = decodeEnvelope(body)
-    const { id, service, command, keys } = envelope as Partial<Envelope>
+    const { id, service, command, keys, inRow = '0' } = envelope as Partial<Envelope>
     if (!UUID.test(id ?? '') || !Array.isArray(keys) || keys.length < 1 || keys.length > KEYS_PER_COMMAND_MAX) return undefined
+    if (typeof inRow !== 'string' || !/^\d{1,18}$/.test(inRow)) return undefined
     // What a key may be is what PostgreSQL can store, whatever it is the name of.
     return [service, command, ...(keys as unknown[])].every((name) => keyFault(name) === undefined) ? envelope : undefined
   } catch {

@@ -5,6 +5,7 @@ import { divert, type Collected } from '../sql/divert.ts'
 import type { SqlExecutor } from '../sql/executor.ts'
 import type { CarriedWorks } from './carried-works.ts'
 import type { HeldPartitions } from './held-partitions.ts'
+import { withLarge } from './large-commands.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { Parking } from './parking.ts'
 import type { Relay } from './relay.ts'
@@ -56,8 +57,9 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
   }
   // Before anything is taken: what is given back from here on must not be overtaken by what was taken before.
   const given = sql?.givenBack
-  const delivered = carried?.take(batchSizeMax, (partition) => served.has(partition)) ?? []
-  options.taken([...delivered, ...mine])
+  const brought = carried?.take(batchSizeMax, (partition) => served.has(partition)) ?? []
+  options.taken([...brought, ...mine])
+  const delivered = carried === undefined ? brought : await withLarge(brought, { ...options, carried })
   if (await mayLookLater(mine, options)) return { works: mine, rows: [], left: [], unread: held }
   const { rows, more } = await takeLog(held, options)
   if (rows.length + delivered.length > 0) await options.crash?.reach('engine.taken')
@@ -95,6 +97,7 @@ async function takeLog(held: readonly number[], options: CollectorOptions): Prom
   const { relay, sql, batchSizeMax } = options
   const session = await options.session()
   if (relay !== undefined) {
+    relay.retain((partition) => options.held.has(partition))
     if (relay.isDue()) relay.add((await session.take(held, batchSizeMax, [...options.rowsUnderWay(), ...relay.inHand])).rows)
     return NO_ROWS
   }
