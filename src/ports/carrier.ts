@@ -76,9 +76,10 @@ export interface OpenCarrier {
   /**
    * Delivers a partition's messages in order, at most `inHandMax` that are not done at a time. Where `features.exclusive`, one consumer in the whole
    * cluster gets them: a second one waits until the first releases, or is gone. Goes on by itself after the broker was away, with everything that is not done, in order;
-   * while it is away this resolves at once, and messages come when it is back.
+   * while it is away this resolves at once, and messages come when it is back. Where not `features.keepsInHand`, `onAnew` is called before the first delivery
+   * on each new connection: what was delivered before comes again, if it is not done.
    */
-  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void>
+  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number, onAnew?: () => void): Promise<void>
   /**
    * Nothing of it is delivered any more from the call on; once this resolves, what is not done goes to the next consumer, in order. `consume`
    * may be called again then. Of a partition that is not consumed: nothing happens.

@@ -21,6 +21,7 @@ interface Consumer {
   readonly owner: MemoryConnection
   readonly deliver: (delivery: Delivery) => void
   readonly inHandMax: number
+  readonly onAnew: (() => void) | undefined
   readonly inHand: Set<Held>
 }
 
@@ -119,8 +120,8 @@ class MemoryConnection implements OpenCarrier {
     })
   }
 
-  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void> {
-    const consumer = { owner: this, deliver, inHandMax }
+  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number, onAnew?: () => void): Promise<void> {
+    const consumer = { owner: this, deliver, inHandMax, onAnew }
     this.#wanted.set(partition, consumer)
     if (!this.isAway) this.#join(partition, consumer)
     return Promise.resolve()
@@ -150,6 +151,7 @@ class MemoryConnection implements OpenCarrier {
 
   #join(partition: number, consumer: Omit<Consumer, 'inHand'>): void {
     const queue = this.#queue(partition)
+    consumer.onAnew?.()
     queue.consumers.push({ ...consumer, inHand: new Set() })
     queue.deliver()
   }

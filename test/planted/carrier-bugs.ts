@@ -15,6 +15,30 @@ const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'what waits is kept beside what comes again on a new connection',
+    file: works,
+    find: 'line.generation = generation += 1\n      line.works = []',
+    replace: 'line.generation = generation += 1',
+    test: unit,
+    claim: 'however often the connection is made anew',
+  },
+  {
+    name: 'what found no room is put back beside what has come again',
+    file: works,
+    find: 'line.generation = generation += 1\n      line.works = []',
+    replace: 'line.works = []',
+    test: unit,
+    claim: 'what a batch has while the connection is',
+  },
+  {
+    name: 'what a dead owner had is counted for each of its copies',
+    file: works,
+    find: 'if (leftBehind && line.generation === generation)',
+    replace: 'if (leftBehind)',
+    test: unit,
+    claim: 'what a dead owner had is counted once',
+  },
+  {
     name: 'a row with a command that is too large for the broker stands still',
     file: relay,
     find: "      if (!isTwofoldError(error, 'BODY_TOO_LARGE')) throw error\n",

@@ -8,6 +8,14 @@ const link = 'adapters/rabbitmq/link.ts'
 
 export const rabbitMqBugs: readonly PlantedBug[] = [
   {
+    name: 'nobody is told that what was delivered comes again on a new connection',
+    file: 'adapters/rabbitmq/consumers.ts',
+    find: '      wanted.onAnew?.()\n',
+    replace: '',
+    test: losses,
+    claim: 'who consumes is told that a new connection',
+  },
+  {
     name: 'who leaves a channel hears nothing of the death of its connection',
     file: 'adapters/rabbitmq/closed.ts',
     find: "    closing.once('close', done)\n    closing.once('error', done)\n",

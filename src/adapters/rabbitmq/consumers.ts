@@ -19,6 +19,7 @@ interface Wanted {
   readonly partition: number
   readonly deliver: (delivery: Delivery) => void
   readonly inHandMax: number
+  readonly onAnew: (() => void) | undefined
   consumer: Consumer | undefined
   /** What is being asked of the broker: one thing after the other. */
   asked: Promise<void>
@@ -48,8 +49,8 @@ export class Consumers {
     for (const wanted of this.#wanted.values()) this.#leave(wanted)
   }
 
-  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void> {
-    const wanted: Wanted = { partition, deliver, inHandMax, consumer: undefined, asked: Promise.resolve() }
+  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number, onAnew?: () => void): Promise<void> {
+    const wanted: Wanted = { partition, deliver, inHandMax, onAnew, consumer: undefined, asked: Promise.resolve() }
     this.#wanted.set(partition, wanted)
     return this.#join(wanted)
   }
@@ -108,6 +109,7 @@ export class Consumers {
     wanted.consumer = consumer
     try {
       await channel.prefetch(wanted.inHandMax)
+      wanted.onAnew?.()
       await channel.consume(this.#options.queueOf(wanted.partition), (message) => {
         if (message === null) this.#again(wanted, consumer)
         else consumer.take(message)

@@ -95,6 +95,23 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     got[1]?.done()
   })
 
+  test('who consumes is told that a new connection begins before anything comes on it', async () => {
+    const carrier = await open(proxy.url)
+    const got: string[] = []
+    await carrier.consume(
+      0,
+      ({ body }) => got.push(body),
+      10,
+      () => got.push('anew'),
+    )
+    for (const body of ['one', 'two']) await carrier.publish(message(body))
+    await eventually('they are delivered', () => got.includes('two'))
+    await proxy.cut()
+    await proxy.restore()
+    await eventually('they are delivered again', () => got.filter((body) => body === 'two').length === 2, 8000)
+    expect(got).toEqual(['anew', 'one', 'two', 'anew', 'one', 'two'])
+  })
+
   test('queues that are being declared hold nobody up when the connection dies', async () => {
     const connection = await connected()
     await aroundNextClose(

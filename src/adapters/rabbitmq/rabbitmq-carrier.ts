@@ -105,8 +105,8 @@ class RabbitMqCarrier implements OpenCarrier {
     return this.#publisher.request(message, signal, onConfirmed)
   }
 
-  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void> {
-    return this.#consumers.consume(partition, deliver, inHandMax)
+  consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number, onAnew?: () => void): Promise<void> {
+    return this.#consumers.consume(partition, deliver, inHandMax, onAnew)
   }
 
   release(partition: number): Promise<void> {

@@ -131,3 +131,72 @@ test('only partitions that are served are taken from', async () => {
   expect(works.take(100, () => false)).toEqual([])
   expect(numbers(await taken(works))).toEqual(['1'])
 })
+
+/** A carrier whose connection is lost and made again: whatever is not done is delivered once more. */
+function reconnecting(
+  count: number,
+  isAbandoned = false,
+): { readonly works: CarriedWorks; readonly reconnect: () => void; readonly done: string[]; readonly asked: string[] } {
+  const [done, asked]: [string[], string[]] = [[], []]
+  let connection = 0
+  let reconnect = (): void => undefined
+  const works = new CarriedWorks({
+    carrier: {
+      consume(_, deliver, __, onAnew) {
+        asked.push('consume')
+        reconnect = (): void => {
+          const mine = (connection += 1)
+          onAnew?.()
+          for (let number = 1; number <= count; number += 1) {
+            const id = `01a20000-0000-7000-8000-00000000000${number}`
+            if (done.includes(id)) continue
+            const body = `${JSON.stringify({ id, service: 's', command: 'c', keys: ['k'] })}\t${number}`
+            deliver({ body, redelivered: true, wantsReply: false, done: () => void (mine === connection && done.push(id)) })
+          }
+        }
+        reconnect()
+        return Promise.resolve()
+      },
+      release: () => Promise.resolve(void asked.push('release')),
+    },
+    slots,
+    inHandMax: count,
+    log,
+    ring: () => undefined,
+  })
+  works.consume([{ partition: 0, isAbandoned }])
+  return { works, reconnect: () => reconnect(), done, asked }
+}
+
+test('however often the connection is made anew, what waits is there once, in order', async () => {
+  const { works, reconnect } = reconnecting(4)
+  await new Promise(setImmediate)
+  for (let times = 0; times < 100; times += 1) reconnect()
+  expect(numbers(works.take(1000, all))).toEqual(['1', '2', '3', '4'])
+})
+
+test('what a batch has while the connection is made anew ends there, and its second copy takes its place', async () => {
+  const { works, reconnect, done, asked } = reconnecting(3)
+  const [first, second, third] = (await taken(works)) as [Work, Work, Work]
+  reconnect()
+  // There was no room for this one, and it has come again.
+  works.putBack([third])
+  settle(first, outcome)
+  expect(done).toEqual([])
+  settle(second, { status: 'deferred' })
+  const again = works.take(1000, all)
+  expect(numbers(again)).toEqual(['1', '2', '3'])
+  for (const work of again) settle(work, outcome)
+  expect([done.length, asked]).toEqual([3, ['consume']])
+})
+
+test('what a dead owner had is counted once, though it comes on two connections', async () => {
+  const { works, reconnect } = reconnecting(3, true)
+  const before = await taken(works)
+  reconnect()
+  for (const work of before.slice(0, 2)) settle(work, outcome)
+  for (const work of works.take(1000, all).slice(0, 2)) settle(work, outcome)
+  reconnect()
+  // It had three in hand at most, and two of them have run.
+  expect(works.take(1000, all).map(({ origin }) => origin.from === 'carried' && origin.leftBehind)).toEqual([true])
+})

@@ -1,6 +1,6 @@
 // Commands that a broker delivers: of each partition in order and a bounded number, until the lane takes them.
 //
-// A partition is `consumed` (what is delivered waits here), `pausing` (something of it was given back: what waited here is thrown away, and after
+// A partition is `consumed` (what is delivered waits here; all of it is thrown away when the carrier begins anew on another connection), `pausing` (something of it was given back: what waited here is thrown away, and after
 // a moment it is consumed anew, so that the broker delivers from the first on that is not done, and nothing overtakes) or not here at all.
 import { createHash } from 'node:crypto'
 import { decodeEnvelope, type Envelope } from '../../contract/envelope.ts'
@@ -32,7 +32,7 @@ export interface CarriedWorksOptions {
 interface Line {
   readonly partition: number
   works: Work[]
-  /** Rises when it is consumed anew: what was delivered before that is not run any more. */
+  /** Rises when it is consumed anew, by us or by the carrier on a new connection: of what was delivered before that, nothing more is taken. */
   generation: number
   /** How often in a row it was consumed anew with nothing done in between. */
   failures: number
@@ -129,7 +129,7 @@ export class CarriedWorks {
 
   async #consume(line: Line): Promise<void> {
     if (line.released.signal.aborted) return
-    const { generation } = line
+    let { generation } = line
     const { carrier, inHandMax, ring, crash } = this.#options
     const deliver = (delivery: Delivery): void => {
       if (line.generation !== generation) return
@@ -139,8 +139,14 @@ export class CarriedWorks {
       void crash?.reach('carrier.delivered')
       ring()
     }
+    // What waits here is void, and comes again in its place. What a batch has ends there; its second copy is known by then.
+    const onAnew = (): void => {
+      if (line.generation !== generation) return
+      line.generation = generation += 1
+      line.works = []
+    }
     try {
-      await carrier.consume(line.partition, deliver, inHandMax)
+      await carrier.consume(line.partition, deliver, inHandMax, onAnew)
     } catch (error) {
       this.#options.log.warn({ reason: String(error), partition: line.partition }, 'a partition cannot be consumed; trying again')
       this.#anew(line, generation)
@@ -155,7 +161,7 @@ export class CarriedWorks {
       if (isTold) return
       isTold = true
       if (result.status === 'deferred') return this.#anew(line, generation)
-      if (leftBehind) line.leftBehind -= 1
+      if (leftBehind && line.generation === generation) line.leftBehind -= 1
       line.failures = 0
       void this.#options.crash?.reach('carrier.done')
       delivery.done(delivery.wantsReply ? encodeDirectResult(result) : undefined)

@@ -166,8 +166,13 @@ export const portCases: readonly Case[] = [
     check: (ground) =>
       withCarriers(ground, 1, async ([open], { features }) => {
         const got = new Got()
+        let current: number[] = []
+        const take = (delivery: Delivery): void => {
+          got.take(delivery)
+          current.push(Number(delivery.body))
+        }
         await publishAll(open as OpenCarrier, range(1, 20))
-        await open?.consume(0, got.take, 20)
+        await open?.consume(0, take, 20, () => (current = []))
         await got.atLeast(20)
         for (const delivery of got.deliveries.slice(0, 5)) delivery.done()
         await new Promise((resolve) => setTimeout(resolve, 50))
@@ -183,6 +188,11 @@ export const portCases: readonly Case[] = [
         await eventually('what is left has come', () => got.numbers.slice(before).includes(22))
         const again = got.numbers.slice(features.keepsInHand ? 5 : before).filter((number) => number > 5 && number < 99)
         deepEqual(again, range(6, 22))
+        // Whoever throws away what came before, when it is told to, has each that is left once.
+        deepEqual(
+          current.filter((number) => number > 5 && number < 99),
+          range(6, 22),
+        )
       }),
   },
   {
