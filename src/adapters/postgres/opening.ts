@@ -33,14 +33,17 @@ export class Opening {
   }
 
   /** The answers of `statements` alone. */
-  async send(statements: readonly Statement[]): Promise<Answers> {
+  send(statements: readonly Statement[]): Promise<Answers> {
     if (this.#hasBegun) return this.#trips.send(statements)
-    if (this.#first === undefined) return this.#begin(statements)
-    await this.#first
+    return this.#first === undefined ? this.#begin(statements) : this.#afterFirst(this.#first, statements)
+  }
+
+  async #afterFirst(first: Promise<Answers>, statements: readonly Statement[]): Promise<Answers> {
+    await first
     return this.#refusal ?? this.#trips.send(statements)
   }
 
-  async #begin(statements: readonly Statement[]): Promise<Answers> {
+  #begin(statements: readonly Statement[]): Promise<Answers> {
     const answered = async (answer: Answers): Promise<Answers> => {
       const own = this.#answered(answer)
       if (this.#hasBegun) await this.#onBegun?.()

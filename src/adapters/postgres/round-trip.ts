@@ -2,6 +2,7 @@
 // by itself, and these system calls cost more than small statements do. Here one Sync ends them all, and what follows a statement that is
 // refused is skipped by the server, a COMMIT above all.
 import pg from 'pg'
+import { MessageWriter, type PreparedValue } from './message-writer.ts'
 import { sqlState } from './pg-errors.ts'
 
 /** A statement. With a name it is parsed and planned once a connection; an empty name is none. */
@@ -14,56 +15,132 @@ export interface Statement {
   readonly rows?: false
 }
 
-/** How `pg` tells a query what came for it; its types leave that out. */
-interface Answered {
-  handleDataRow(message: unknown): void
-  handleCommandComplete(message: unknown, connection: pg.Connection): void
-}
+type PrepareValue = (value: unknown) => PreparedValue
 
-const query = pg.Query.prototype as unknown as Answered
-
-type PrepareValue = (value: unknown) => string | Buffer | null
-
-/** How `pg` turns a value into what it sends; its types leave that out too. */
+/** How `pg` turns a value into what it sends; its types leave that out. */
 const { prepareValue } = (pg as unknown as { readonly utils: { readonly prepareValue: PrepareValue } }).utils
 
+/** A result as `pg` fills it; its types leave that out too. */
+interface FilledResult extends pg.QueryResult {
+  addFields(fields: unknown): void
+  parseRow(values: unknown): pg.QueryResultRow
+  addCommandComplete(message: unknown): void
+}
+
+/** Of a statement whose rows nobody reads. */
+const UNREAD: pg.QueryResult = { command: '', rowCount: null, oid: 0, fields: [], rows: [] }
+
+type Types = ConstructorParameters<typeof pg.Result>[1]
+
+/** What the messages of one connection share. */
+interface Speaking {
+  readonly prepared: ReadonlyMap<string, string>
+  readonly writer: MessageWriter
+  readonly types: Types
+}
+
+/** A connection with `pipeline` takes no other class. All that it says and is told is `Message`'s. */
+const Query = pg.Query as unknown as new (text: string) => object
+
 /** One message as `pg` sends and answers it. */
-class Message extends pg.Query implements Answered {
+class Message extends Query {
   /** How many of its statements have been done so far. */
   done = 0
+  /** Whoever waits for the message; `pg` puts its time-out around it. */
+  callback: (error: unknown, results: readonly pg.QueryResult[]) => void
   readonly #statements: readonly Statement[]
+  readonly #values: readonly (readonly PreparedValue[])[]
   readonly #prepared: ReadonlyMap<string, string>
+  readonly #writer: MessageWriter
+  readonly #types: Types
+  readonly #results: pg.QueryResult[] = []
+  #result: FilledResult | undefined
+  /** What a row could not be read for. */
+  #failure: unknown
 
-  constructor(statements: readonly Statement[], prepared: ReadonlyMap<string, string>, answer: (error: unknown, results: unknown) => void) {
-    super('', answer)
+  /** `values`: those of each statement. */
+  constructor(
+    statements: readonly Statement[],
+    values: readonly (readonly PreparedValue[])[],
+    { prepared, writer, types }: Speaking,
+    callback: Message['callback'],
+  ) {
+    super('')
+    this.callback = callback
     this.#statements = statements
+    this.#values = values
     this.#prepared = prepared
+    this.#writer = writer
+    this.#types = types
   }
 
-  override submit = (connection: pg.Connection): void => {
-    connection.stream.cork()
-    for (const { name, text, values = [], rows } of this.#statements) {
+  submit({ stream }: pg.Connection): void {
+    const writer = this.#writer
+    for (const [at, { name, text, rows }] of this.#statements.entries()) {
       if (name === '' || this.#prepared.get(name) !== text) {
         // After a refusal it is not known whether it was parsed; closing one that is not there is no error.
-        if (name !== '') connection.close({ type: 'S', name }, false)
-        connection.parse({ name, text, types: [] }, false)
+        if (name !== '') writer.close(name)
+        writer.parse(name, text)
       }
-      connection.bind({ statement: name, values: values as string[] }, false)
-      if (rows !== false) connection.describe({ type: 'P' }, false)
-      connection.execute({}, false)
+      writer.bind(name, this.#values[at] ?? [])
+      if (rows !== false) writer.describe()
+      writer.execute()
     }
-    connection.sync()
-    connection.stream.uncork()
+    writer.sync()
+    const bytes = writer.take()
+    if (stream.writable) stream.write(bytes)
   }
 
-  handleDataRow(message: unknown): void {
-    if (this.#statements[this.done]?.rows !== false) query.handleDataRow.call(this, message)
+  handleRowDescription({ fields }: { readonly fields: unknown }): void {
+    this.#result = this.#emptyResult()
+    this.#result.addFields(fields)
   }
 
-  handleCommandComplete(message: unknown, connection: pg.Connection): void {
+  handleDataRow({ fields }: { readonly fields: unknown }): void {
+    // Nobody reads them where they were not described.
+    if (this.#result === undefined || this.#failure !== undefined) return
+    try {
+      this.#result.rows.push(this.#result.parseRow(fields))
+    } catch (error) {
+      this.#failure = error
+    }
+  }
+
+  handleCommandComplete(message: unknown): void {
+    if (this.#statements[this.done]?.rows === false) this.#ended(UNREAD)
+    else {
+      const result = this.#result ?? this.#emptyResult()
+      result.addCommandComplete(message)
+      this.#ended(result)
+    }
+  }
+
+  handleEmptyQuery(): void {
+    this.#ended(this.#emptyResult())
+  }
+
+  handleError(error: unknown): void {
+    this.callback(this.#failure ?? error, [])
+  }
+
+  handleReadyForQuery(): void {
+    this.callback(this.#failure, this.#results)
+  }
+
+  #emptyResult(): FilledResult {
+    return new pg.Result('', this.#types) as unknown as FilledResult
+  }
+
+  #ended(result: pg.QueryResult): void {
     this.done += 1
-    query.handleCommandComplete.call(this, message, connection)
+    this.#results.push(result)
+    this.#result = undefined
   }
+}
+
+/** Texts, as nearly all are, are sent as they are. */
+function preparedValues(values: readonly unknown[] = []): readonly PreparedValue[] {
+  return values.every((value) => typeof value === 'string') ? values : values.map(prepareValue)
 }
 
 /** Why a message was refused: what the server or the connection said, and how many of its statements were done before. */
@@ -83,27 +160,30 @@ export type Answers = readonly pg.QueryResult[] | Refusal
 export class RoundTrips {
   readonly #client: pg.Client
   readonly #prepared = new Map<string, string>()
+  readonly #speaking: Speaking
 
   /** `client`: one with `pipeline`, so that a message may follow others that are not answered yet. */
   constructor(client: pg.Client) {
     this.#client = client
+    // Its own parsers may be others than those of all clients.
+    this.#speaking = { prepared: this.#prepared, writer: new MessageWriter(), types: client as unknown as Types }
   }
 
   /** The answers of all, in order; or the refusal of the first that was refused. Throws where a value cannot be said: nothing is sent then. */
   async send(statements: readonly Statement[]): Promise<Answers> {
     // Before anything is written: half a message would leave the connection in the middle of it.
-    const sendable = statements.map((statement) => ({ ...statement, values: statement.values?.map(prepareValue) ?? [] }))
+    const values = statements.map((statement) => preparedValues(statement.values))
     const { promise, resolve } = Promise.withResolvers<Answers>()
-    const message: Message = new Message(sendable, this.#prepared, (error, results) => {
+    const message: Message = new Message(statements, values, this.#speaking, (error, results) => {
       if (error !== null && error !== undefined) {
         // Somebody has deallocated what was prepared here.
         if (sqlState(error) === '26000') this.#prepared.clear()
         return resolve(new Refusal(error, message.done))
       }
-      for (const { name, text } of sendable) if (name !== '') this.#prepared.set(name, text)
-      resolve(Array.isArray(results) ? results : [results as pg.QueryResult])
+      for (const { name, text } of statements) if (name !== '') this.#prepared.set(name, text)
+      resolve(results)
     })
-    this.#client.query(message)
+    this.#client.query(message as unknown as pg.Submittable)
     return promise
   }
 
