@@ -9,6 +9,9 @@ export interface Turn {
   end(): void
 }
 
+/** Nobody came before. */
+const READY: Promise<unknown> = Promise.resolve()
+
 interface Place {
   readonly ended: Promise<unknown>
   readonly party: object | undefined
@@ -19,25 +22,24 @@ export class Turns<Name> {
 
   /** `party`: turns of the same one share a name as long as nobody else has come in between. */
   take(names: Iterable<Name>, party?: object): Turn {
-    let end = (): void => undefined
-    const own = new Promise<void>((resolve) => (end = resolve))
+    const { promise: own, resolve: end } = Promise.withResolvers<void>()
     const distinct = new Set(names)
-    const before = new Set<Promise<unknown>>()
-    const shared = new Set<Promise<unknown>>()
+    const before: Promise<unknown>[] = []
+    const shared: Promise<unknown>[] = []
     for (const name of distinct) {
       const last = this.#last.get(name)
-      if (last !== undefined) (party !== undefined && last.party === party ? shared : before).add(last.ended)
+      if (last !== undefined) (party !== undefined && last.party === party ? shared : before).push(last.ended)
     }
-    const ready = Promise.all(before)
+    const ready = before.length === 0 ? READY : Promise.all(before)
     // Whoever comes next waits for those it shared with as well, and for those before it where it is given up early.
-    const place: Place = { party, ended: Promise.all([own, ready, ...shared]) }
+    const isFirst = before.length + shared.length === 0
+    const place: Place = { party, ended: isFirst ? own : Promise.all([own, ready, ...shared]) }
     for (const name of distinct) this.#last.set(name, place)
-    void this.#forget(place, distinct)
+    void place.ended.then(() => this.#forget(place, distinct))
     return { ready, end }
   }
 
-  async #forget(place: Place, names: ReadonlySet<Name>): Promise<void> {
-    await place.ended
+  #forget(place: Place, names: ReadonlySet<Name>): void {
     for (const name of names) if (this.#last.get(name) === place) this.#last.delete(name)
   }
 }
