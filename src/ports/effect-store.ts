@@ -118,6 +118,11 @@ export interface EffectBatch {
   readonly deadLetters: readonly DeadLetter[]
   /** Partitions whose log was not read before: nothing is stored if anything waits there that may be older than these commands. Default: none. */
   readonly unread?: readonly number[] | undefined
+  /**
+   * Where its commands are of one partition: nothing is stored if something waits in the log of that one above this number. Default: the log was
+   * read.
+   */
+  readonly unreadAbove?: number | undefined
 }
 
 /** Does nothing: what a batch is made of that does little. */
@@ -170,6 +175,8 @@ export interface EffectSession {
   rows(seqs: readonly string[]): Promise<readonly LogRow[]>
   /** The last takes have found nothing, and none is due: the next commit may look for itself, see `EffectBatch.unread`. */
   isQuiet(): boolean
+  /** Nothing of this partition waits at or below this number. */
+  floorOf(partition: number): number
   load(keys: readonly { readonly service: string; readonly key: string }[]): Promise<readonly LoadedEntity[]>
   /** Makes ready what `commit` will send of this batch: whoever calls it while another commit is under way saves that time later. */
   encode(batch: EffectBatch): void

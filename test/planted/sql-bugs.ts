@@ -7,6 +7,7 @@ const attempt = 'stateful/sql/attempt.ts'
 const sql = 'test/engine/sql.test.ts'
 const executor = 'src/stateful/sql/executor.test.ts'
 const faults = 'test/engine/sql-faults.test.ts'
+const unread = 'test/engine/sql-unread.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
@@ -156,8 +157,8 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'what a handler changed before it rejected is kept',
     file: attempt,
-    find: "if (planned.batch.outcomes[0]?.status === 'succeeded')",
-    replace: "if (planned.batch.outcomes[0]?.status !== 'dead')",
+    find: "if (batch.outcomes[0]?.status === 'succeeded')",
+    replace: "if (batch.outcomes[0]?.status !== 'dead')",
     test: sql,
     claim: 'reject undoes what an SQL handler changed',
   },
@@ -265,5 +266,29 @@ export const sqlBugs: readonly PlantedBug[] = [
     replace: 'if (command.dueAt === Infinity)',
     test: 'src/stateful/engine/take-parked.test.ts',
     claim: 'a command that died holds its key once it is the first',
+  },
+  {
+    name: 'the commit of an SQL command does not look into the log that was not read',
+    file: 'adapters/postgres/single-commit.ts',
+    find: 'select 1 where not exists (select from twofold._command where partition = $1 and seq > $2)',
+    replace: 'select 1 where $1::int is not null and $2::bigint is not null',
+    test: unread,
+    claim: 'an SQL command whose commit finds something in the log',
+  },
+  {
+    name: 'an SQL command that fails is set aside before what the log holds for its key',
+    file: session,
+    find: 'commitStatement(batch, batch.unreadAbove)',
+    replace: 'commitStatement(batch)',
+    test: unread,
+    claim: 'an SQL command whose commit finds something in the log',
+  },
+  {
+    name: 'the log is not read although something was found in it',
+    file: 'stateful/engine/collect.ts',
+    find: 'options.mustRead || ',
+    replace: '',
+    test: unread,
+    claim: 'an SQL command whose commit finds something in the log',
   },
 ]

@@ -117,6 +117,10 @@ class PostgresEffectSession implements EffectSession {
     return this.#log.isQuiet
   }
 
+  floorOf(partition: number): number {
+    return this.#log.floorOf(partition)
+  }
+
   load(keys: readonly { service: string; key: string }[]): Promise<readonly LoadedEntity[]> {
     return loadEntities(this.#reader, keys)
   }

@@ -116,6 +116,11 @@ export class LogReader {
     return this.#emptyTakes >= QUIET_TAKES && now - this.#lookedAt < LOOK_EACH_MS && now - this.#sweptAt < SWEEP_EACH_MS
   }
 
+  /** Nothing of this partition waits at or below it. */
+  floorOf(partition: number): number {
+    return this.#floor.of(partition)
+  }
+
   /** Nothing of these partitions waits at or below it. */
   lowestFloor(partitions: readonly number[]): number {
     return Math.min(...partitions.map((partition) => this.#floor.of(partition)))

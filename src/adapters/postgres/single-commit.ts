@@ -8,7 +8,7 @@ import type { Statement } from './round-trip.ts'
 type Values = readonly (string | null)[]
 
 interface Part {
-  readonly name: 'fence' | 'outcome' | 'claim' | 'event' | 'consumed'
+  readonly name: 'fence' | 'unread' | 'outcome' | 'claim' | 'event' | 'consumed'
   /** The CTE; `$1`, `$2` … stand for its own values and are renumbered. */
   readonly sql: string
   /** How many values it has. */
@@ -16,7 +16,7 @@ interface Part {
   /** Of each row that the batch has for it. */
   readonly values: (batch: EffectBatch) => readonly Values[]
   /** What it means when no row came out. Left out where the statement itself raises. */
-  readonly counted?: 'fenced' | 'conflict'
+  readonly counted?: 'fenced' | 'behind' | 'conflict'
 }
 
 const parts: readonly Part[] = [
@@ -26,6 +26,15 @@ const parts: readonly Part[] = [
     width: 2,
     values: ({ fences }) => fences.map(({ partition, epoch }) => [String(partition), epoch]),
     counted: 'fenced',
+  },
+  {
+    // Of its own partition only: there its key is at home, so nothing that it could overtake waits elsewhere.
+    name: 'unread',
+    sql: 'select 1 where not exists (select from twofold._command where partition = $1 and seq > $2)',
+    width: 2,
+    values: ({ unreadAbove, fences }) =>
+      unreadAbove === undefined ? [] : fences.map(({ partition }) => [String(partition), String(unreadAbove)]),
+    counted: 'behind',
   },
   {
     name: 'outcome',

@@ -137,16 +137,17 @@ export class PostgresSqlSession implements SqlSession {
 
   async commit(batch: EffectBatch): Promise<void> {
     this.#over()
-    await this.#reach('sql.handled')
+    const { crash } = this.#options
+    if (crash) await this.#reach('sql.handled')
     // Where the first is refused the second is not run.
     const message = this.#opening.send([statementOf(batch), COMMIT])
-    const answer = await guarded(() => sent(this.#bounded(message), this.#client, 'sql.commit-sent', this.#options.crash))
+    const answer = await guarded(() => sent(this.#bounded(message), this.#client, 'sql.commit-sent', crash))
     try {
       this.#answersOf(answer)
     } catch (error) {
       throw answer instanceof Refusal && answer.done > 0 ? ofCommit(error) : error
     }
-    await this.#reach('sql.committed')
+    if (crash) await this.#reach('sql.committed')
     this.#options.onCommitted(batch)
   }
 
@@ -252,7 +253,7 @@ function lockOf(names: readonly string[]): Statement {
 
 /** As a rule a command stores one row of each kind. */
 function statementOf(batch: EffectBatch): Statement {
-  return { ...(singleCommit(batch) ?? commitStatement(batch)), rows: false }
+  return { ...(singleCommit(batch) ?? commitStatement(batch, batch.unreadAbove)), rows: false }
 }
 
 /** An outer join gives a row of NULLs where there is none. */

@@ -31,6 +31,8 @@ export interface CollectorOptions {
   readonly now: () => number
   readonly mayWrite: () => boolean
   readonly session: () => Promise<EffectSession>
+  /** Something was appended to the log, or found in it: it is read. */
+  readonly mustRead: boolean
   /** Log rows that the batch under way consumes. */
   readonly rowsUnderWay: () => readonly string[]
   /** Whether no commit is under way. */
@@ -60,7 +62,13 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
   const brought = carried?.take(batchSizeMax, (partition) => served.has(partition)) ?? []
   options.taken([...brought, ...mine])
   const delivered = carried === undefined ? brought : await withLarge(brought, { ...options, carried })
-  if (await mayLookLater(mine, options)) return { works: mine, rows: [], left: [], unread: held }
+  const noRoom = (works: readonly Work[]): void => carried?.putBack(works)
+  const diverting = { parking, now: options.now(), givenBack: given, noRoom }
+  const quiet = await mayLookLater(mine, options)
+  if (quiet !== undefined) {
+    const direct = { works: mine, rows: [], left: [], unread: held }
+    return sql === undefined ? direct : divert(direct, { ...diverting, sql, unreadAbove: (partition) => quiet.floorOf(partition) })
+  }
   const { rows, more } = await takeLog(held, options)
   if (rows.length + delivered.length > 0) await options.crash?.reach('engine.taken')
   const parked = await takeDueParked(options)
@@ -76,18 +84,23 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
     left: [...parked.left, ...left.flatMap(worksOf), ...watched],
   }
   if (sql === undefined) return collected
-  const noRoom = (works: readonly Work[]): void => carried?.putBack(works)
-  return divert(collected, { sql, parking, now: options.now(), givenBack: given, noRoom })
+  return divert(collected, { ...diverting, sql })
 }
 
 /**
- * Whether the log need not be read for a few direct commands: it has been empty for a while, and their commit looks into it itself. A lone
- * command is then stored in one round trip. Nothing is planned behind such a batch, so that all of it can be put back.
+ * The session, where the log need not be read for a few direct commands: it has been empty for a while, and their commit looks into it itself. A
+ * lone command is then stored in one round trip. Nothing is planned behind such a batch, so that all of it can be put back. An SQL command
+ * that is put back has run in vain, so nothing is risked while some of the log are in hand.
  */
-async function mayLookLater(mine: readonly Work[], options: CollectorOptions): Promise<boolean> {
-  if (mine.length === 0 || mine.length >= options.overlapMin || options.relay !== undefined || !options.isIdle()) return false
-  if (options.held.abandoned.size > 0 || options.parking.due(options.now(), 1).length > 0) return false
-  return (await options.session()).isQuiet() && mine.every(({ envelope }) => options.runners.has(envelope.service))
+async function mayLookLater(mine: readonly Work[], options: CollectorOptions): Promise<EffectSession | undefined> {
+  const { sql, runners, held, parking } = options
+  if (mine.length === 0 || mine.length >= options.overlapMin || options.mustRead || options.relay !== undefined) return undefined
+  if (!options.isIdle() || held.abandoned.size > 0 || parking.due(options.now(), 1).length > 0) return undefined
+  const diverted = mine.filter(({ envelope }) => !runners.has(envelope.service))
+  if (diverted.length > 0 && (sql === undefined || sql.rows.length > 0)) return undefined
+  if (!diverted.every(({ envelope }) => sql?.serves(envelope.service) === true)) return undefined
+  const session = await options.session()
+  return session.isQuiet() ? session : undefined
 }
 
 const NO_ROWS: TakenLog = { rows: [], more: new Set() }

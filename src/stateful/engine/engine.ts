@@ -86,7 +86,7 @@ export class Engine implements Service, DirectCarrier {
   async start(): Promise<void> {
     await this.#watchdog?.start()
     await this.#lane.start()
-    this.#unlisten = this.#options.onAppended(() => this.#lane.ring())
+    this.#unlisten = this.#options.onAppended(() => this.#lane.appended())
   }
 
   async stop(): Promise<void> {

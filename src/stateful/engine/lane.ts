@@ -65,6 +65,8 @@ export class Lane implements Service {
   #underWay: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
   #busySince: number | undefined
+  /** Something waits in the log: it is read next, however quiet it was. */
+  #mustRead = false
   #loop: Promise<void> | undefined
   readonly #stopping = new AbortController()
   readonly #session: LaneSession
@@ -87,6 +89,10 @@ export class Lane implements Service {
       held: this.#held,
       parking: this.#parking,
       ring: () => this.#wake.ring(),
+      behind: (works) => {
+        this.#mailbox.putBack(works)
+        this.appended()
+      },
       fenced: (partition) => void this.#change(() => this.#fenced([partition])),
     })
     this.#carried = options.carried?.(() => this.#wake.ring())
@@ -126,8 +132,9 @@ export class Lane implements Service {
     return this.#busySince === undefined ? 0 : performance.now() - this.#busySince
   }
 
-  /** There may be something to do. */
-  ring(): void {
+  /** Something was appended to the log. */
+  appended(): void {
+    this.#mustRead = true
     this.#wake.ring()
   }
 
@@ -224,7 +231,8 @@ export class Lane implements Service {
       const { works, rows, left, diverted, unread } = this.#next
       if (left.length > 0 && !(await this.#runLeft(left, givenBack))) return this.#deferNext()
       done = works.length + rows.length === 0
-      if (done) return left.length > 0 || diverted === true
+      // Where the log was quiet it is not read just because of them.
+      if (done) return left.length > 0 || (diverted === true && (unread === undefined || this.#mailbox.size > 0))
       const prepared = { ...(await this.#committer.prepare(works, rows, unread)), givenBack }
       await this.#settled()
       this.#begin(prepared, over)
@@ -307,6 +315,8 @@ export class Lane implements Service {
   }
 
   #collect(): Promise<Collected> {
+    const mustRead = this.#mustRead
+    this.#mustRead = false
     return collect({
       ...this.#options,
       held: this.#held,
@@ -315,6 +325,7 @@ export class Lane implements Service {
       sql: this.#sql,
       carried: this.#carried?.works,
       relay: this.#carried?.relay,
+      mustRead,
       session: () => this.#session.open(),
       rowsUnderWay: () => this.#current.rows,
       isIdle: () => this.#underWay === undefined,

@@ -188,9 +188,10 @@ export class Attempt {
       const { service, keys } = work.envelope
       if (this.#waits && !parking.has(service, keys[0] ?? '')) throw new BatchAborted('conflict', 'its key goes on')
       const planned = this.#plan(ran)
+      const batch = { ...planned.batch, unreadAbove: this.#job.unreadAbove }
       // What the handler changed is stored with a success, and with nothing else.
-      if (planned.batch.outcomes[0]?.status === 'succeeded') await session.commit(planned.batch)
-      else await session.commitWithout(planned.batch)
+      if (batch.outcomes[0]?.status === 'succeeded') await session.commit(batch)
+      else await session.commitWithout(batch)
       for (const [partition, last] of planned.lastEvents) held.setLastEvent(partition, last)
       this.#stored(planned)
     } catch (error) {

@@ -13,7 +13,7 @@ export interface Collected {
   /** What an owner that died has left: to be run first, under watch. */
   readonly left: readonly Work[]
   /** Partitions whose log was not read: the commit looks into it. */
-  readonly unread?: readonly number[]
+  readonly unread?: readonly number[] | undefined
   /** Something was taken out for SQL services. */
   readonly diverted?: boolean
   /** Rows that hold commands of both kinds: their SQL commands wait until the others are stored, and consume the row. */
@@ -28,12 +28,14 @@ export interface DivertOptions {
   readonly now: number
   /** `sql.givenBack` from before the log was read. */
   readonly givenBack: number | undefined
+  /** Where the log was not read: above which number of it a partition's commands have to look for themselves. */
+  readonly unreadAbove?: ((partition: number) => number) | undefined
   /** Told of what a broker delivered and there is no room for: it stays in hand. */
   readonly noRoom: (works: readonly Work[]) => void
 }
 
 /** What is left for the lane. */
-export function divert(collected: Collected, { sql, parking, now, givenBack, noRoom }: DivertOptions): Collected {
+export function divert(collected: Collected, { sql, parking, now, givenBack, unreadAbove, noRoom }: DivertOptions): Collected {
   const isSql = ({ envelope, fault }: Work): boolean => fault === undefined && sql.serves(envelope.service)
   const all = [...collected.left, ...collected.works]
   if (!all.some(isSql)) return collected
@@ -77,13 +79,13 @@ export function divert(collected: Collected, { sql, parking, now, givenBack, noR
     }
     if (!isSql(work)) return true
     diverted = true
-    sql.addDirect(work)
+    sql.addDirect(work, unreadAbove?.(work.partition))
     return false
   }
   const [left, works] = [collected.left.filter(kept), collected.works.filter(kept)]
   noRoom(returned)
   const rows = collected.rows.filter((row) => !consumedThere.has(row) && !stays.has(row))
-  return { works, rows, left, diverted, ...(shared.size > 0 ? { shared, stored: resolve } : {}) }
+  return { works, rows, left, diverted, unread: collected.unread, ...(shared.size > 0 ? { shared, stored: resolve } : {}) }
 }
 
 /** Key by key. One that finds no room is looked at again in a moment. */

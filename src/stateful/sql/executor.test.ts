@@ -56,7 +56,7 @@ function scene({ begin = async () => parkedStanding, handler = async () => undef
       mayWrite: () => true,
       carriedMsMax: undefined,
     },
-    { held, parking, fenced: () => undefined, ring: () => undefined },
+    { held, parking, fenced: () => undefined, ring: () => undefined, behind: () => undefined },
   )
   return { executor, parking, cuts, stored }
 }

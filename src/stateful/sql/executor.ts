@@ -35,7 +35,7 @@ export interface SqlExecutorOptions extends Pick<JobOptions, 'handlerMs' | 'log'
 }
 
 /** What the lane shares with it. */
-export type SqlShared = Pick<JobOptions, 'held' | 'parking' | 'fenced' | 'ring'>
+export type SqlShared = Pick<JobOptions, 'held' | 'parking' | 'fenced' | 'ring' | 'behind'>
 
 export class SqlExecutor {
   /** One partition numbers its events one transaction after the other: the batches of the lane take their turn here too. */
@@ -104,8 +104,9 @@ export class SqlExecutor {
     for (const work of works) this.#add(jobOf(work, { parked }))
   }
 
-  addDirect(work: Work): void {
-    this.#add(jobOf(work))
+  /** `unreadAbove`: the log was not read before it, see `Job`. */
+  addDirect(work: Work, unreadAbove?: number): void {
+    this.#add(jobOf(work, { unreadAbove }))
   }
 
   /** Partitions are served from here on. */
@@ -155,7 +156,9 @@ export class SqlExecutor {
       // The lane that stores the rest of the row may itself be waiting for PostgreSQL, or for this command to be given up.
       if (row?.ready !== undefined && !(await Promise.race([row.ready, aborted(job.cut.signal)]))) this.#giveBack(work.partition)
       if (job.cut.signal.aborted) return
-      if (await runJob(job, this.#options)) return
+      const end = await runJob(job, this.#options)
+      if (end === 'ended') return
+      if (end === 'behind' && !job.cut.signal.aborted) return this.#putBack(job)
       // It may have been parked by a commit whose answer was lost.
       if (job.doubtful && this.#options.held.has(work.partition)) noteWaiting(job, this.#options)
       // Whoever gave it up has given back what waits behind it already.
@@ -174,9 +177,9 @@ export class SqlExecutor {
     }
   }
 
-  #done({ work, row, parked }: Job): void {
+  #done({ work, row, parked, putBack }: Job): void {
     // Whoever was answered already does not hear this.
-    settle(work, { status: 'deferred' })
+    if (!putBack) settle(work, { status: 'deferred' })
     if (row !== undefined && (row.remaining === 0 || row.dropped) && this.#rows.get(row.seq) === row) this.#rows.delete(row.seq)
     if (parked !== undefined) {
       parked.remaining -= 1
@@ -210,6 +213,23 @@ export class SqlExecutor {
       settle(job.work, { status: 'deferred' })
       if (job.parked !== undefined) job.parked.givenBack = true
     }
+  }
+
+  /**
+   * Something older waits in the log: so the log is read before the command runs again, and before those that wait behind it, in their order.
+   * What runs beside it finds that out by itself.
+   */
+  #putBack(because: Job): void {
+    const works: Work[] = []
+    for (const job of this.#jobs.keys()) {
+      const waits =
+        job.work.partition === because.work.partition && job.unreadAbove !== undefined && !job.running && !job.cut.signal.aborted
+      if (!waits && job !== because) continue
+      job.putBack = true
+      job.cut.abort()
+      works.push(job.work)
+    }
+    this.#options.behind(works)
   }
 
   /** Returns when no job of these partitions is left: those that wait go back at once, those that run are cut after a moment. */

@@ -38,6 +38,8 @@ export interface Job {
   readonly names: readonly string[]
   readonly row: RowInHand | undefined
   readonly parked: ParkedInHand | undefined
+  /** The log was not read before it: its commit looks whether anything of its partition waits there above this number. */
+  readonly unreadAbove: number | undefined
   /** Aborted: it is given up, and stores nothing any more. */
   readonly cut: AbortController
   /** Its handler runs, or waits for its keys; before that it can be given back at once. */
@@ -46,12 +48,15 @@ export interface Job {
   begun: boolean
   /** A commit of it was refused or its answer lost: what the numbers of events rest on has to be read again. */
   doubtful: boolean
+  /** It waits in the mailbox again, with its caller. */
+  putBack: boolean
 }
 
-export function jobOf(work: Work, { row, parked }: Partial<Pick<Job, 'row' | 'parked'>> = {}): Job {
+export function jobOf(work: Work, { row, parked, unreadAbove }: Partial<Pick<Job, 'row' | 'parked' | 'unreadAbove'>> = {}): Job {
   const { service, keys } = work.envelope
   const names = keys.map((key) => cellKey(service, key))
-  return { work, names, row, parked, cut: new AbortController(), running: false, begun: false, doubtful: false }
+  const fresh = { running: false, begun: false, doubtful: false, putBack: false }
+  return { work, names, row, parked, unreadAbove, cut: new AbortController(), ...fresh }
 }
 
 /** What running a command takes. */
@@ -73,4 +78,6 @@ export interface JobOptions {
   readonly fenced: (partition: number) => void
   /** There may be something to do for the lane. */
   readonly ring: () => void
+  /** Something waits in the log that these direct commands must not overtake: it is read before they are run again. */
+  readonly behind: (works: readonly Work[]) => void
 }

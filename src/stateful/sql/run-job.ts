@@ -7,6 +7,7 @@
 //  a deadlock, a lost connection   nothing                                               run anew; not an attempt
 //  a key that others hold          nothing                                               run anew, and given back in the end
 //  a fence that refuses            nothing                                               another owner's
+//  a log that was not read before  nothing, where something waits in it                  run anew behind that; not an attempt
 import { BatchAborted } from '../../ports/effect-store.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import { Attempt } from './attempt.ts'
@@ -25,8 +26,10 @@ const CONFLICT_PAUSE = { minMs: 1, maxMs: 100 }
 const OUTAGE_PAUSE = { minMs: 50, maxMs: 2000 }
 const LEASE_PAUSE_MS = 50
 
-/** True: it has come to its end. False: nothing of it is stored, and it has to be given back. */
-export async function runJob(job: Job, options: JobOptions): Promise<boolean> {
+/** `ended`: by an answer, or set aside. Otherwise nothing of it is stored: it has to be given back, or put `behind` what waits in the log. */
+export type JobEnd = 'ended' | 'given back' | 'behind'
+
+export async function runJob(job: Job, options: JobOptions): Promise<JobEnd> {
   const { cut } = job
   let [refusals, busy, outages] = [0, 0, 0]
   let failure: unknown
@@ -35,17 +38,18 @@ export async function runJob(job: Job, options: JobOptions): Promise<boolean> {
       job.begun = false
       job.running = false
       await new Attempt(job, options, refusals + busy + outages > 0).run(failure)
-      return true
+      return 'ended'
     } catch (error) {
       if (!(error instanceof BatchAborted)) throw error
-      if (cut.signal.aborted) return false
+      if (cut.signal.aborted) return 'given back'
+      if (error.failure === 'behind') return 'behind'
       if (error.failure === 'fenced') {
         if (options.mayWrite()) options.fenced(job.work.partition)
-        if (options.mayWrite() || job.work.origin.from === 'direct') return false
+        if (options.mayWrite() || job.work.origin.from === 'direct') return 'given back'
         await pause(LEASE_PAUSE_MS, cut.signal)
       } else if (error.failure === 'lost' && !job.begun) {
         outages += 1
-        if (outages >= OUTAGES_MAX && job.work.origin.from === 'direct') return false
+        if (outages >= OUTAGES_MAX && job.work.origin.from === 'direct') return 'given back'
         await pause(backoffMs(outages, OUTAGE_PAUSE), cut.signal)
       } else {
         // Before it has its keys nothing is its own doing, however long others hold them.
@@ -56,5 +60,5 @@ export async function runJob(job: Job, options: JobOptions): Promise<boolean> {
       }
     }
   }
-  return false
+  return 'given back'
 }
