@@ -125,8 +125,8 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'an attempt is noted over another one that was stored meanwhile',
     file: 'adapters/postgres/commit-statement.ts',
-    find: 'where p.seq = t.seq and p.attempts = t.was returning 1',
-    replace: 'where p.seq = t.seq and t.was is not null returning 1',
+    find: 'where p.seq = t.seq and p.attempts = t.was and',
+    replace: 'where p.seq = t.seq and t.was is not null and',
     test: 'src/adapters/postgres/commit-statement.test.ts',
     claim: 'an attempt of a parked command is noted once',
   },
