@@ -1,6 +1,7 @@
 // What is left of a command that failed for good, and who goes on meanwhile.
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
+import { partitionOf } from '../../src/ports/slots.ts'
 import { until } from '../e2e/program.ts'
 import { engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
 
@@ -84,4 +85,28 @@ test.each(['succeeds', 'fails'])('one that is parked although a copy of it has f
   const next = await bank.engine(undefined, { retry: { attempts: 1000 } })
   await until('nothing is parked', async () => (await bank.count('parked')) === 0, 5000)
   expect(await bank.call(next, 'credit', { account: 'parked', amount: 1 })).toMatchObject({ outcome: { status: 'succeeded', version: 2 } })
+})
+
+test('commands behind a failing one of their key wait on when it fails again, also where each runs by itself', async () => {
+  const retry = { attempts: 1000 }
+  const other = ['x', 'y', 'z', 'w'].find((key) => partitionOf(bank.slots, 'bank', key) !== partitionOf(bank.slots, 'bank', 'head')) ?? ''
+  exploding.add('head')
+  const head = bank.envelope('explode', { account: 'head', amount: 0 })
+  const behind = [bank.envelope('credit', { account: 'head', amount: 1 }), bank.envelope('move', { from: 'head', to: other, amount: 1 })]
+  // The last one has a key that this engine does not own: it runs in a transaction of its own.
+  const first = await bank.engine([partitionOf(bank.slots, 'bank', 'head')], { retry })
+  await bank.append([head, ...behind])
+  const attempts = async (): Promise<number> => (await bank.client.query('select max(attempts) as max from twofold._parked')).rows[0].max
+  await until('it was tried again, with those behind it', async () => (await bank.count('parked')) === 3 && (await attempts()) > 3)
+  expect(await bank.count('outcome')).toBe(0)
+  await first.stop()
+  // All of them were in hand when a process ended.
+  for (const { id } of [head, ...behind]) await bank.client.query('insert into twofold._attempt values ($1, 1)', [id])
+  const before = await attempts()
+  await bank.engine([partitionOf(bank.slots, 'bank', 'head')], { retry, abandoned: true })
+  await until('it was tried again by the next owner', async () => (await attempts()) > before + 2)
+  expect(await bank.count('outcome')).toBe(0)
+  exploding.delete('head')
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  expect(await bank.balances()).toEqual({ head: 1000, [other]: 1 })
 })

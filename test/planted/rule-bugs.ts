@@ -111,6 +111,14 @@ export const ruleBugs: readonly PlantedBug[] = [
     claim: 'advisory locks end with their transaction',
   },
   {
+    name: 'what waits behind a head that failed just now runs in the next transaction',
+    file: 'stateful/engine/commit-works.ts',
+    find: 'outdated: (look) => parking.isOutdated(look)',
+    replace: 'outdated: () => false',
+    test: 'test/engine/failing.test.ts',
+    claim: 'commands behind a failing one of their key wait',
+  },
+  {
     name: 'that a left command begins is not stored',
     file: 'stateful/engine/left-behind.ts',
     find: '    await session.began(ids)\n',

@@ -249,6 +249,7 @@ export class Committer {
       runners,
       cells,
       parkedKey: (service, key) => parking.has(service, key) || (ahead !== undefined && ahead.parkedKeys.has(cellKey(service, key))),
+      outdated: (look) => parking.isOutdated(look),
       fenceOf: (service, key) => this.#heldPartition(service, key),
       epochOf: (partition) => held.epochOf(partition),
       lastEvent: (partition) => ahead?.lastEvents.get(partition) ?? held.lastEvent(partition),

@@ -19,6 +19,11 @@ export class Parking {
     return this.#keys.size > 0 && this.#keys.has(cellKey(service, key))
   }
 
+  /** Whether something has been said about its key since that look. */
+  isOutdated(look: ParkedKey): boolean {
+    return this.#keys.get(cellKey(look.service, look.key)) !== look
+  }
+
   set(parked: ParkedKey): void {
     this.#keys.set(cellKey(parked.service, parked.key), parked)
     this.#earliest = Math.min(this.#earliest, parked.dueAt)

@@ -44,6 +44,8 @@ export interface PlanOptions {
   readonly cells: readonly LoadedCells[]
   /** Whether a key waits behind a failing head. */
   readonly parkedKey: (service: string, key: string) => boolean
+  /** Whether what a look at a parked key found is out of date: since then its head has failed again, and those behind it wait on. */
+  readonly outdated: (look: ParkedKey) => boolean
   /** The partition of a key that this instance owns, to be fenced; undefined for a key of another owner. */
   readonly fenceOf: (service: string, key: string) => number | undefined
   readonly epochOf: (partition: number) => string
@@ -121,7 +123,7 @@ class BatchPlan {
     const home = envelope.keys[0] ?? ''
     const waits = this.#parkedKeys.size > 0 && this.#parkedKeys.has(cellKey(envelope.service, home))
     // A parked command that comes after its head has failed again simply stays where it is.
-    if (origin.from === 'parked' && waits) return
+    if (origin.from === 'parked' && (waits || this.#options.outdated(origin.look))) return
     if (waits || (origin.from !== 'parked' && this.#options.parkedKey(envelope.service, home))) return this.#park(work, 0, 0, undefined)
     const refusal = this.#options.refused.get(envelope.id)
     if (refusal !== undefined) return this.#failed(work, refusal)

@@ -35,11 +35,13 @@ export async function takeParked(
     if (dead.has(cellKey(key.service, key.key))) parking.set({ ...key, dueAt: dueAfter(now(), Infinity) })
   }
   const [works, left]: [Work[], Work[]] = [[], []]
-  const leftBehind = new Set(due.filter((key) => key.leftBehind === true).map(({ service, key }) => cellKey(service, key)))
+  const looks = new Map(due.map((key) => [cellKey(key.service, key.key), key]))
   for (const command of ready) {
     const { envelope, partition, seq, attempts } = command
-    const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts } }
-    ;(leftBehind.has(homeOf(command)) ? left : works).push(work)
+    const look = looks.get(homeOf(command))
+    if (look === undefined) continue
+    const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts, look } }
+    ;(look.leftBehind === true ? left : works).push(work)
   }
   return { works, left }
 }

@@ -223,6 +223,8 @@ export class Attempt {
       runners: runner === undefined ? new Map() : new Map([[service, { command: (name: string) => runner.command(name), run: () => ran }]]),
       cells: [],
       parkedKey: (of, key) => parking.has(of, key),
+      // Those of a parked key that run one by one know of each other.
+      outdated: () => false,
       fenceOf: () => undefined,
       epochOf: (partition) => held.epochOf(partition),
       lastEvent: (partition) => held.lastEvent(partition),

@@ -61,6 +61,10 @@ function scene({ begin = async () => parkedStanding, handler = async () => undef
   return { executor, parking, cuts, stored }
 }
 
+function parked(seq: string, attempts: number): Origin {
+  return { from: 'parked', seq, attempts, look: { service: 'shop', key: 'a', partition: 1, dueAt: 0 } }
+}
+
 let ids = 0
 
 function work(key: string, partition: number, origin: Origin): Work {
@@ -83,9 +87,9 @@ test('a partition is given up without waiting for the connections that handlers 
     await hold.promise
   }
   const { executor } = scene({ handler, connectionsMax: 1 })
-  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, parked('1', 1))])
   await running.promise
-  const second = work('b', 2, { from: 'parked', seq: '2', attempts: 1 })
+  const second = work('b', 2, parked('2', 1))
   executor.addParked({ service: 'shop', key: 'b', partition: 2, dueAt: 0 }, [second])
   // Not before it waits for the one connection.
   await new Promise(setImmediate)
@@ -102,7 +106,7 @@ test('a partition is given up without waiting for a key that is locked elsewhere
     return new Promise(() => undefined)
   }
   const { executor, cuts } = scene({ begin })
-  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, parked('1', 1))])
   await begun.promise
   await within('the partition is given up', executor.leave([1]))
   expect(cuts).toEqual(['cut'])
@@ -116,7 +120,7 @@ test('a parked command that still runs is not taken up a second time when those 
     await hold.promise
   }
   const { executor, parking } = scene({ handler })
-  const works = [work('a', 1, { from: 'parked', seq: '1', attempts: 1 }), work('a', 1, { from: 'parked', seq: '2', attempts: 0 })]
+  const works = [work('a', 1, parked('1', 1)), work('a', 1, parked('2', 0))]
   executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, works)
   await running.promise
   executor.addRow('9', [work('b', 1, { from: 'log', row: '9' })], Promise.resolve(false))
@@ -137,7 +141,7 @@ test('a key that is locked elsewhere again and again is no failure of the comman
   }
   const { executor, parking, stored } = scene({ begin })
   parking.set({ service: 'shop', key: 'a', partition: 1, dueAt: NOW })
-  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, { from: 'parked', seq: '1', attempts: 1 })])
+  executor.addParked({ service: 'shop', key: 'a', partition: 1, dueAt: 0 }, [work('a', 1, parked('1', 1))])
   await expect
     .poll(() => stored, { timeout: 10_000 })
     .toMatchObject([{ outcomes: [{ status: 'succeeded' }], retried: [], deadLetters: [] }])
