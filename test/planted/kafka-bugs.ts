@@ -8,6 +8,14 @@ const losses = 'src/adapters/kafka/losses.test.ts'
 
 export const kafkaBugs: readonly PlantedBug[] = [
   {
+    name: 'a partition with a fault of its own holds up all that its broker leads',
+    file: publisher,
+    find: '        isPassingFault = true\n',
+    replace: '        isPassingFault = true\n        retryMs = this.#retryMs(node) + line.failures * 200\n',
+    test: 'src/adapters/kafka/publisher.test.ts',
+    claim: 'a partition whose replicas do not keep up',
+  },
+  {
     name: 'what Kafka refuses at last is told not to be taken, though it had not answered before',
     file: publisher,
     find: 'batch.sendings > 1 ?',

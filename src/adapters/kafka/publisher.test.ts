@@ -1,5 +1,6 @@
 // What is told of batches that Kafka answers in ways that a node does not at will.
 import { afterEach, expect, test } from 'vitest'
+import { within } from '../../../test/support/within.ts'
 import type { Cluster } from './cluster.ts'
 import { codes } from './protocol.ts'
 import { Publisher } from './publisher.ts'
@@ -68,4 +69,24 @@ test('what Kafka refuses after it had not answered may have been taken the first
 test('what Kafka stores after it had not answered is confirmed', async () => {
   const { publisher } = publisherTo((_, time) => (time === 1 ? 'nothing' : codes.DUPLICATE_SEQUENCE_NUMBER))
   await expect(publish(publisher)).resolves.toBeUndefined()
+})
+
+test('a partition whose replicas do not keep up holds up no other one, and is sent again until it is taken', async () => {
+  let isBehind = true
+  const { publisher, sent } = publisherTo((partition) => (partition === 0 && isBehind ? codes.NOT_ENOUGH_REPLICAS : codes.NONE))
+  const slow = publish(publisher, 0)
+  const others = async (): Promise<void> => {
+    for (let count = 0; count < 60; count += 1) await publish(publisher, 1)
+  }
+  await within('the other partition goes on', others(), 4000)
+  isBehind = false
+  await within('it is taken', slow, 4000)
+  expect(sent.filter(({ partition }) => partition === 0).length).toBeGreaterThan(1)
+})
+
+test('where the broker does not answer nothing is sent to it for a while', async () => {
+  const { publisher, sent } = publisherTo((_, time) => (time < 6 ? 'nothing' : codes.NONE))
+  await publish(publisher)
+  const pauses = sent.slice(1).map(({ at }, index) => at - (sent[index]?.at ?? 0))
+  expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1)
 })

@@ -6,7 +6,8 @@
 //   - sent again, a batch has the same number, and the broker stores it once;
 //   - after a batch in doubt the epoch rises by one and numbers begin anew. So the broker refuses the batch in doubt should it still come, and
 //     takes no later batch for a repetition of it. The one would break the order, the other would lose a confirmed message.
-// One request at a time is under way to each broker, with the batches of many partitions in it.
+// One request at a time is under way to each broker, with the batches of many partitions in it. A partition with a fault of its own waits alone;
+// where the broker does not answer, all that it leads do.
 import { NumericMap } from '@platformatic/kafka'
 import { TwofoldError } from '../../errors.ts'
 import type { CarriedMessage } from '../../ports/carrier.ts'
@@ -67,6 +68,9 @@ interface Line {
   epoch: number
   /** Of the next message. */
   number: number
+  /** How often in a row its batch was not taken, and when it is sent again, by `performance.now()`. */
+  failures: number
+  notBefore: number
 }
 
 export class Publisher {
@@ -146,7 +150,8 @@ export class Publisher {
     let line = this.#lines.get(partition)
     if (line === undefined) {
       const batchBytesMax = BATCH_BYTES_MAX
-      line = { partition, queue: [], batch: undefined, isUnderWay: false, batchBytesMax, producerId: undefined, epoch: 0, number: 0 }
+      const numbers = { producerId: undefined, epoch: 0, number: 0, failures: 0, notBefore: 0 }
+      line = { partition, queue: [], batch: undefined, isUnderWay: false, batchBytesMax, ...numbers }
       this.#lines.set(partition, line)
     }
     return line
@@ -164,8 +169,9 @@ export class Publisher {
 
   #flush(): void {
     const byNode = new Map<number, Line[]>()
+    const now = performance.now()
     for (const line of this.#active) {
-      if (line.isUnderWay) continue
+      if (line.isUnderWay || line.notBefore > now) continue
       const leader = this.#cluster.leaderOf(line.partition)
       if (leader === undefined) {
         this.#cluster.trouble()
@@ -196,12 +202,12 @@ export class Publisher {
         const result = results.get(line.partition)
         const code = result?.errorCode ?? codes.NETWORK_EXCEPTION
         line.isUnderWay = false
-        if (this.#apply(line, batch, code, result?.errorMessage)) isPassingFault = true
+        if (!this.#apply(line, batch, code, result?.errorMessage)) continue
+        this.#sendLater(line)
+        isPassingFault = true
       }
-      if (isPassingFault) {
-        retryMs = this.#retryMs(node)
-        await this.#cluster.refresh().catch(() => this.#cluster.trouble())
-      } else this.#failures.delete(node)
+      if (isPassingFault) void this.#cluster.refresh().catch(() => this.#cluster.trouble())
+      this.#failures.delete(node)
     } catch (error) {
       // Whether the broker has stored the batches is not known: they stay as they are and are sent again.
       if (!this.#failures.has(node)) this.#options.warn({ reason: String(error), node }, 'Kafka did not answer; sending again')
@@ -214,6 +220,14 @@ export class Publisher {
       this.#expire()
       if (this.#active.size > 0) this.#flushSoon()
     }
+  }
+
+  /** The others that its broker leads need not wait for it. */
+  #sendLater(line: Line): void {
+    line.failures += 1
+    const retryMs = 1 + backoffMs(line.failures, RETRY)
+    line.notBefore = performance.now() + retryMs
+    void pause(retryMs + 1).then(() => this.#flushSoon())
   }
 
   #retryMs(node: number): number {
@@ -327,6 +341,7 @@ export class Publisher {
 
   #settle(line: Line, batch: Batch, error: TwofoldError | undefined): void {
     line.batch = undefined
+    line.failures = 0
     this.#forget(batch.records, error)
     if (line.queue.length > 0) return
     this.#active.delete(line)
