@@ -5,7 +5,7 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { lowestIdAt } from './command-ids.ts'
 import { PostgresDatabase } from './database.ts'
 import { migrate } from './migrate.ts'
-import { PostgresOutcomes, QUEUED } from './outcomes.ts'
+import { PENDING, PostgresOutcomes } from './outcomes.ts'
 
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 let own: TestDatabase
@@ -154,7 +154,7 @@ test('asking for a waiting command visits its own row, not those of the backlog'
       select n, ('01a00000-' || lpad(to_hex(n % 65536), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id
         from generate_series(1, 60000) n) x`)
   await database.query('analyze twofold._command')
-  const { rows } = await database.query<{ 'QUERY PLAN': string }>(`explain (analyze, costs off, timing off) ${QUEUED}`, [
+  const { rows } = await database.query<{ 'QUERY PLAN': string }>(`explain (analyze, costs off, timing off) ${PENDING}`, [
     '01a00000-8000-7000-8000-000000008000',
     lowestIdAt(0),
   ])

@@ -50,11 +50,11 @@ const FIND = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1:
  * first; of an id that is in none, the entries of the time it may have travelled are read, but no row of them: both ends of the span are
  * in the index. With a million waiting rows of one command each that took 0.2 ms, and 100 ms for an unknown id.
  */
-export const QUEUED = `select 1 from twofold._command
+const QUEUED = `select 1 from twofold._command
   where first_id <= $1 and first_id > $2 and last_id >= $1 and position($1::text in body) > 0 order by first_id desc limit 1`
 
 // In one statement, and so at one moment: a command that goes from the log to the parked ones is in one of the two.
-const PENDING = `select parked.attempts, case when parked.attempts is null then (${QUEUED}) end as queued
+export const PENDING = `select parked.attempts, case when parked.attempts is null then (${QUEUED}) end as queued
   from (values ($1::uuid)) asked(id) left join twofold._parked parked on parked.id = asked.id`
 
 interface PendingRow {
