@@ -163,6 +163,8 @@ export interface Recovery {
   readonly claims: ReadonlyMap<string, StoredClaim>
   /** Of the ids asked for, those that are parked: durable, and not to be run from here. */
   readonly parked: ReadonlySet<string>
+  /** Of those, the ones that died in their place and hold their key until somebody lets it go on. */
+  readonly holding: ReadonlySet<string>
   /** Of the consumed rows asked for, those that still exist. */
   readonly waiting: ReadonlySet<string>
 }

@@ -2,8 +2,9 @@
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
+import { BatchAborted } from '../../src/ports/effect-store.ts'
 import { until } from '../e2e/program.ts'
-import { engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
+import { but, engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
 
 let bank: EngineDatabase
 
@@ -109,4 +110,27 @@ test('commands behind a failing one of their key wait on when it fails again, al
   exploding.delete('head')
   await until('nothing is parked', async () => (await bank.count('parked')) === 0)
   expect(await bank.balances()).toEqual({ head: 1000, [other]: 1 })
+})
+
+test('one that died goes on holding its key where the answer to its commit was lost', async () => {
+  let isLost = false
+  const engine = await bank.engine(undefined, {
+    retry: { attempts: 2 },
+    afterDeath: 'park',
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          await real.commit(batch)
+          if (batch.deadLetters.length === 0 || isLost) return
+          isLost = true
+          throw new BatchAborted('lost', 'its answer is lost by this test')
+        },
+      }),
+  })
+  exploding.add('held')
+  await bank.append([bank.envelope('explode', { account: 'held', amount: 1 })])
+  await until('it is dead', () => isLost)
+  expect(await bank.call(engine, 'credit', { account: 'free', amount: 1 })).toMatchObject({ outcome: { status: 'succeeded' } })
+  expect(await bank.call(engine, 'credit', { account: 'held', amount: 1 })).toEqual({ status: 'held' })
+  expect([await bank.count('parked'), await bank.count('dead_letter')]).toEqual([2, 1])
 })

@@ -200,4 +200,12 @@ export const ruleBugs: readonly PlantedBug[] = [
     test: 'test/engine/failing.test.ts',
     claim: 'one that is parked although a copy of it',
   },
+  {
+    name: 'a dead head lets its key go where the answer to its commit was lost',
+    file: 'stateful/engine/commit-works.ts',
+    find: "    if (origin.from === 'parked' && recovery.holding.has(envelope.id)) return []\n",
+    replace: '',
+    test: 'test/engine/failing.test.ts',
+    claim: 'one that died goes on holding its key where',
+  },
 ]

@@ -154,10 +154,10 @@ class PostgresEffectSession implements EffectSession {
   async recover(ids: readonly string[], claims: readonly string[], consumed: readonly string[]): Promise<Recovery> {
     const outcomes = (await run<OutcomeRow>(this.#client, 'twofold_outcomes', OUTCOMES, [plainArray(ids)])).map(storedOutcome)
     const claimed = await run<ClaimRow>(this.#client, 'twofold_claims', CLAIMS_BY_HASH, [plainArray(claims)])
-    const parked = await run<{ id: string }>(
+    const parked = await run<{ id: string; holds: boolean }>(
       this.#client,
       'twofold_parked_ids',
-      'select id from twofold._parked where id = any($1::uuid[])',
+      `select id, due_at = 'infinity' as holds from twofold._parked where id = any($1::uuid[])`,
       [plainArray(ids)],
     )
     const waiting = await run<{ seq: string }>(
@@ -170,6 +170,7 @@ class PostgresEffectSession implements EffectSession {
       outcomes,
       claims: new Map(claimed.map((row) => [row.hash, storedClaim(row)])),
       parked: new Set(parked.map((row) => row.id)),
+      holding: new Set(parked.filter((row) => row.holds).map((row) => row.id)),
       waiting: new Set(waiting.map((row) => row.seq)),
     }
   }

@@ -302,6 +302,8 @@ export class Committer {
   #afterRefusal(work: Work, recovery: Recovery, outcome: StoredOutcome | undefined): Work[] {
     const { envelope, origin } = work
     const parked = recovery.parked.has(envelope.id)
+    // Perhaps it is its own death that was stored, by a commit whose answer was lost.
+    if (origin.from === 'parked' && recovery.holding.has(envelope.id)) return []
     if (origin.from === 'parked') return parked ? [outcome === undefined ? work : { ...work, finished: outcome }] : []
     if (outcome) settle(work, { status: 'finished', outcome })
     if (outcome) return []

@@ -7,7 +7,7 @@ import { withLarge } from './large-commands.ts'
 import { settle, type Work } from './work.ts'
 
 const envelope: Envelope = { id: '01a20000-0000-7000-8000-000000000001', service: 's', command: 'c', keys: ['k'], input: '{"all":1}' }
-const nobody: Recovery = { outcomes: [], claims: new Map(), parked: new Set(), waiting: new Set() }
+const nobody: Recovery = { outcomes: [], claims: new Map(), parked: new Set(), holding: new Set(), waiting: new Set() }
 
 async function filled(
   rows: readonly LogRow[],
