@@ -113,3 +113,26 @@ test('what was planned behind a batch that is given back is given back too: it m
   expect(await second).toEqual({ status: 'deferred' })
   expect(await bank.balances()).toEqual({})
 })
+
+test('a command that is parked by a commit whose answer was lost, and which shows only later, is tried again', async () => {
+  let isLost = false
+  exploding.add('k0')
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          await real.commit(batch)
+          if (isLost || batch.parked.length === 0) return
+          isLost = true
+          throw new BatchAborted('lost', 'its answer is lost')
+        },
+        // Whoever connects anew finds nothing of it yet.
+        parkedHeads: (partitions) => (isLost ? Promise.resolve([]) : real.parkedHeads(partitions)),
+      }),
+  })
+  const envelope = bank.envelope('explode', { account: 'k0', amount: 1 })
+  expect(await engine.call(envelope, AbortSignal.timeout(10_000))).toEqual({ status: 'held' })
+  exploding.clear()
+  await until('it has an outcome', async () => (await bank.client.query('select 1 from twofold._outcome')).rowCount === 1, 5000)
+  expect(await bank.balances()).toEqual({ k0: 1000 })
+})

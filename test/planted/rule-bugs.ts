@@ -23,6 +23,14 @@ export const ruleBugs: readonly PlantedBug[] = [
     claim: 'a partition has one commit under way',
   },
   {
+    name: 'a key that was parked by a commit whose answer was lost is not looked at again',
+    file: 'stateful/engine/commit-works.ts',
+    find: "      parking.renew({ service: envelope.service, key: envelope.keys[0] ?? '', partition: work.partition, dueAt: now() })\n",
+    replace: '      void [parking, now]\n',
+    test: 'test/engine/refused.test.ts',
+    claim: 'a command that is parked by a commit whose answer was lost',
+  },
+  {
     name: 'what was planned while a refused batch had not been run again is stored as it is',
     file: 'stateful/engine/commit-works.ts',
     find: 'if (failed) this.#failures += 1',
