@@ -102,11 +102,11 @@ async function withKafka<Value>(url: string, _: pg.Client, use: (server: HttpSer
 
 /** What an earlier run has left in the bank's queues would be run again. */
 async function withRabbitMq<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
-  await removeQueues(bankApp.name, PARTITIONS)
+  await removeQueues(bankApp.name, [PARTITIONS])
   try {
     return await withHttpServer(['app', url, 'rabbitmq'], use)
   } finally {
-    await removeQueues(bankApp.name, PARTITIONS)
+    await removeQueues(bankApp.name, [PARTITIONS])
   }
 }
 

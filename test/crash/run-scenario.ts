@@ -221,7 +221,7 @@ class ScenarioRun {
     for (const { child } of this.#programs) child.kill('SIGCONT')
     await Promise.all(this.#programs.map((program) => program.end('SIGKILL')))
     await this.#proxy?.close()
-    if (this.#scenario.broker !== undefined) await removeQueues(this.#app, 16)
+    if (this.#scenario.broker !== undefined) await removeQueues(this.#app, [16])
   }
 }
 

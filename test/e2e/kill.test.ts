@@ -24,8 +24,8 @@ const carriers: { readonly name: string; readonly start: () => Promise<CarrierGr
 
 /** What an earlier run has left in the shop's queues would be run again. */
 async function overRabbitMq(): Promise<CarrierGround> {
-  await removeQueues('shop', 64)
-  return { environment: { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: amqpUrl }, stop: () => removeQueues('shop', 64) }
+  await removeQueues('shop', [64])
+  return { environment: { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: amqpUrl }, stop: () => removeQueues('shop', [64]) }
 }
 
 async function overKafka(): Promise<CarrierGround> {

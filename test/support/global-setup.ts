@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { kafkaSentence } from '../brokers/kafka/for-tests.ts'
+import { rabbitMqSentence } from '../brokers/rabbitmq/for-tests.ts'
 import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded/embedded-postgres.ts'
 
 declare module 'vitest' {
@@ -16,7 +17,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   // Inherited by a run inside this one, whose copy of the sources has none.
   process.env['TWOFOLD_BROKERS'] ??= resolve('.twofold/brokers')
   const running = process.env['TWOFOLD_TEST_POSTGRES']
-  if (running === undefined) process.stdout.write(`brokers: ${kafkaSentence()}\n`)
+  if (running === undefined) process.stdout.write(`brokers: ${await rabbitMqSentence()}; ${kafkaSentence()}\n`)
   // A run inside a run (test/planted) shares the server of the outer one.
   if (running !== undefined) {
     project.provide('postgresUrl', running)

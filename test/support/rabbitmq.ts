@@ -25,8 +25,8 @@ export async function hasRabbitMq(what: string): Promise<boolean> {
 }
 
 /** Removes the queues of an app with one of these numbers of partitions. */
-export async function removeQueues(app: string, ...counts: readonly number[]): Promise<void> {
-  const connection = await connect(amqpUrl)
+export async function removeQueues(app: string, counts: readonly number[], url: string = amqpUrl): Promise<void> {
+  const connection = await connect(url)
   try {
     const channel = await connection.createChannel()
     for (const count of counts) {

@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { within } from '../../../test/support/within.ts'
 import { contextOf, numbers, publish, publishAll, quiet, Sink, until } from '../../../test/brokers/kafka/fixture.ts'
 import { hasKafkaNode } from '../../../test/brokers/kafka/for-tests.ts'
-import { freePort, startKafka, type KafkaNode } from '../../../test/brokers/kafka/node.ts'
+import { backSoon, startKafka, type KafkaNode } from '../../../test/brokers/kafka/node.ts'
+import { freePort } from '../../../test/support/free-port.ts'
 import { proxyTo, type Proxy } from '../../../test/support/proxy.ts'
 import type { CarrierContext, OpenCarrier } from '../../ports/carrier.ts'
 import { clusterOf, kafkaCarrier } from './carrier.ts'
@@ -33,7 +34,7 @@ describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
   beforeAll(async () => {
     const port = await freePort()
     proxy = await proxyTo(`tcp://127.0.0.1:${port}`)
-    node = await startKafka({ port, advertisedPort: Number(new URL(proxy.url).port) })
+    node = await startKafka({ port, advertisedPort: Number(new URL(proxy.url).port), settings: backSoon })
     brokers = [node.brokers]
   }, 180_000)
 

@@ -37,7 +37,7 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     await Promise.all([...opened].map((each) => each.close().catch(() => undefined)))
     opened.clear()
     await proxy.close().catch(() => undefined)
-    await removeQueues(context.app, 2)
+    await removeQueues(context.app, [2])
   })
 
   async function open(url = amqpUrl): Promise<OpenCarrier> {

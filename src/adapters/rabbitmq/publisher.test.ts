@@ -48,7 +48,7 @@ describe.runIf(await hasRabbitMq('what it does not confirm'))('what RabbitMQ doe
     vi.restoreAllMocks()
     publisher.close()
     await connection.close()
-    await removeQueues(topology.app, 2)
+    await removeQueues(topology.app, [2])
   })
 
   test('a queue that does not confirm holds up its own partition alone', async () => {

@@ -23,7 +23,7 @@ describe.runIf(await reaches(amqpUrl, 5672))('a broker that answers', () => {
     database = await testDatabase()
   })
   afterAll(async () => {
-    await removeQueues(app, 2)
+    await removeQueues(app, [2])
     await database.drop()
   })
 

@@ -4,11 +4,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, openSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../support/free-port.ts'
 
 const here = resolve(fileURLToPath(import.meta.url), '..')
 /** What CI runs; the adapter is tried with 3.9 too, see docs/decisions/0020-kafka.md. */
@@ -32,6 +33,9 @@ export interface KafkaOptions {
   readonly isLongLived?: boolean
 }
 
+/** For a node that is killed and started again: it is taken in again once its former self has been silent for so long. */
+export const backSoon = { 'broker.session.timeout.ms': '4000', 'broker.heartbeat.interval.ms': '500' }
+
 export interface KafkaNode {
   /** For `KAFKA_BROKERS`: where clients are told to come, a proxy's port included. */
   readonly brokers: string
@@ -40,7 +44,9 @@ export interface KafkaNode {
   readonly pid: number | undefined
   /** Ends it the hard way, as a crash does; the data stays. */
   kill(): Promise<void>
-  /** Starts it anew with the same data, at the same port. */
+  /** Ends it in order; the data stays. */
+  shutDown(): Promise<void>
+  /** Starts it anew with the same data, at the same port; nothing where it runs. */
   start(): Promise<void>
   stop(): Promise<void>
 }
@@ -105,11 +111,12 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaNode>
     ])
   let child: ChildProcess | undefined
   const start = async (): Promise<void> => {
+    if (isAlive(child)) return
     child = java.start('kafka.Kafka', [properties])
     await untilReady(child, port, join(folder, 'broker.log'))
   }
   const end = async (signal: NodeJS.Signals): Promise<void> => {
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (!isAlive(child)) return
     const closed = once(child, 'close')
     child.kill(signal)
     const late = delay(stopMsMax, 'late' as const, { ref: false })
@@ -130,6 +137,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaNode>
       return child?.pid
     },
     kill: () => end('SIGKILL'),
+    shutDown: () => end('SIGTERM'),
     start,
     async stop() {
       await end('SIGTERM')
@@ -184,11 +192,15 @@ function javaWith(jars: string, folder: string, { heapMiB = 512, isLongLived = f
   }
 }
 
+function isAlive(child: ChildProcess | undefined): child is ChildProcess {
+  return child !== undefined && child.exitCode === null && child.signalCode === null
+}
+
 /** A broker that listens does not answer yet: the first whole answer is that it knows its own versions. */
 async function untilReady(child: ChildProcess, port: number, log: string): Promise<void> {
   const until = Date.now() + readyMsMax
   while (Date.now() < until) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`Kafka ended before it was ready:\n${await endOf(log)}`)
+    if (!isAlive(child)) throw new Error(`Kafka ended before it was ready:\n${await endOf(log)}`)
     if (await answers(port)) return
     await delay(100)
   }
@@ -213,12 +225,4 @@ async function answers(port: number): Promise<boolean> {
 
 async function endOf(log: string): Promise<string> {
   return (await readFile(log, 'utf8').catch(() => '')).slice(-4_000)
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
