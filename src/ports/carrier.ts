@@ -89,6 +89,8 @@ export interface OpenCarrier {
   waiting(partitions: readonly number[]): Promise<ReadonlyMap<number, number>>
   /** Whether messages can be published right now. */
   readonly isAway: boolean
+  /** For tests (the action `drop` of crash points): its connections are lost in this moment, as in a network that breaks. */
+  drop?(): void
   /** Waits for confirmations that are under way, a few seconds at most, then closes. */
   close(): Promise<void>
 }

@@ -63,6 +63,9 @@ export type CrashPoint = keyof typeof crashPoints
 /** The places that have a connection to lose. */
 const droppable: readonly CrashPoint[] = [
   'accept.append-sent',
+  'carrier.publish',
+  'carrier.confirmed',
+  'carrier.done',
   'engine.commit-sent',
   'cross.commit-sent',
   'sql.commit-sent',

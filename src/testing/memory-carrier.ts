@@ -137,6 +137,11 @@ class MemoryConnection implements OpenCarrier {
     return Promise.resolve(new Map(partitions.map((partition) => [partition, this.#queue(partition).held.length])))
   }
 
+  drop(): void {
+    this.cut()
+    this.restore()
+  }
+
   async close(): Promise<void> {
     for (const partition of this.#wanted.keys()) await this.release(partition)
   }

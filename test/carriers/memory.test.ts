@@ -139,6 +139,13 @@ test('what is no command becomes a dead letter, and its partition goes on', asyn
   await until('the one with its key here ran', async () => (await numbersOf('stray')).length === 1)
 })
 
+test('connections that are dropped around a command change nothing of it', async () => {
+  const app = await started({ crash: 'carrier.publish:2:drop,carrier.confirmed:4:drop,carrier.done:6:drop' })
+  for (let number = 1; number <= 10; number += 1) expect((await send(app, 'bank/send', 'a', number)).status).toBe(202)
+  const answer = await send(app, 'bank/note', 'a', 11)
+  expect(await answer.json()).toEqual({ numbers: Array.from({ length: 11 }, (_, at) => at + 1) })
+})
+
 test('without the broker commands are refused, and what it held goes on afterwards', async () => {
   const app = await started()
   carrier.cut()

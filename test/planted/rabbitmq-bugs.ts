@@ -32,6 +32,22 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
     claim: 'a channel that the broker says nothing of is not waited for',
   },
   {
+    name: 'a lost connection to RabbitMQ is not made anew',
+    file: link,
+    find: '    this.#mending = this.#mend()\n',
+    replace: '',
+    test: losses,
+    claim: 'connections that are dropped are lost',
+  },
+  {
+    name: 'what was consumed on a lost connection is not consumed on the next one',
+    file: 'adapters/rabbitmq/consumers.ts',
+    find: '    for (const wanted of this.#wanted.values()) void this.#join(wanted)\n',
+    replace: '',
+    test: losses,
+    claim: 'connections that are dropped are lost',
+  },
+  {
     name: 'a connection that does not get ready is waited for',
     file: link,
     find: 'await Promise.race([onUp(connection, givenUp.signal), ended]).finally',

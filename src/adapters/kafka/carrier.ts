@@ -131,6 +131,10 @@ class OpenKafka implements OpenCarrier {
     return this.#backlog.waiting(partitions)
   }
 
+  drop(): void {
+    this.#cluster.drop()
+  }
+
   async close(): Promise<void> {
     await Promise.all([this.#publisher.close(), this.#consumer.close()])
     await this.#cluster.close()

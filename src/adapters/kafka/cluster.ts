@@ -142,10 +142,15 @@ export class Cluster {
     void this.#mend(this.#closing.signal)
   }
 
+  /** All connections are lost; who needs one gets another. */
+  drop(): void {
+    for (const pool of Object.values(this.#pools)) for (const [, connection] of pool) connection.socket?.destroy()
+  }
+
   async close(): Promise<void> {
     this.#closing.abort()
     // Cut, not asked to end: one that hangs would hold up the whole stop.
-    for (const pool of Object.values(this.#pools)) for (const [, connection] of pool) connection.socket?.destroy()
+    this.drop()
     await Promise.allSettled(Object.values(this.#pools).map((pool) => pool.close()))
   }
 

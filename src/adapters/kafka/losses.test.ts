@@ -113,6 +113,24 @@ describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
     await publish(carrier, 'again')
   })
 
+  test('connections that are dropped lose nothing', async () => {
+    const context = contextOf()
+    const carrier = await open(context)
+    const sink = new Sink()
+    const first = publish(carrier, 'one')
+    carrier.drop?.()
+    await first
+    await carrier.consume(0, sink.deliver, 10)
+    await sink.has(1)
+    carrier.drop?.()
+    sink.deliveries[0]?.done()
+    await publish(carrier, 'two')
+    await sink.has(2)
+    expect(sink.bodies).toEqual(['one', 'two'])
+    const cluster = await look(context)
+    await until(async () => (await committedOffsets(cluster, [0])).get(0) === 1)
+  })
+
   test('consuming goes on through lost connections, and what is in hand stays so', async () => {
     const context = contextOf()
     const carrier = await open(context)

@@ -2,6 +2,7 @@
 //
 // `down`: nothing can be sent; it connects again after growing pauses, as many that lost it together must not come back together. `up`: `onUp` has
 // made ready what is used on it. `closed`: for good.
+import type { Socket } from 'node:net'
 import { connect, type ChannelModel } from 'amqplib'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import { closed } from './closed.ts'
@@ -57,6 +58,13 @@ export class Link {
     if (connection === undefined) return
     this.#lost(connection, reason)
     void closed(connection)
+  }
+
+  /** For tests: its socket is lost. */
+  drop(): void {
+    // What a channel model is made on, and the one thing that can be lost.
+    const { stream } = (this.#connection?.connection as unknown as { readonly stream?: Socket }) ?? {}
+    stream?.destroy(new Error('the connection was dropped by a test'))
   }
 
   /** How many messages of these queues are with nobody; one that cannot be asked is left out. */

@@ -192,6 +192,25 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     expect(warn).not.toHaveBeenCalled()
   })
 
+  test('connections that are dropped are lost in that moment, and made anew', async () => {
+    const carrier = await open()
+    const got: Delivery[] = []
+    await carrier.publish(message('one'))
+    await carrier.consume(0, (delivery) => got.push(delivery), 10)
+    await eventually('it is delivered', () => got.length === 1)
+    const underWay = carrier.publish(message('two'))
+    // In the turn after the next one it is out, see `dropSoon`.
+    await new Promise(setImmediate)
+    await new Promise(setImmediate)
+    carrier.drop?.()
+    got[0]?.done()
+    await expect(underWay).rejects.toMatchObject({ code: 'IN_DOUBT', message: expect.stringContaining('may have been taken') })
+    await eventually('commands are taken again', () => !carrier.isAway, 5000)
+    await carrier.publish(message('three'))
+    await eventually('what is not done comes again', () => got.length === 4, 5000)
+    expect(got.slice(1).map(({ body }) => body)).toEqual(['one', 'two', 'three'])
+  })
+
   test('a message that the broker refuses though its queue is not full is in doubt', async () => {
     const { publishing } = await watchChannels()
     const carrier = await open()

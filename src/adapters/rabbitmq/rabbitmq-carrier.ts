@@ -121,6 +121,11 @@ class RabbitMqCarrier implements OpenCarrier {
       })
   }
 
+  drop(): void {
+    this.#out.drop()
+    this.#in.drop()
+  }
+
   async close(): Promise<void> {
     if (this.#out.isUp) await Promise.race([this.#publisher.drained(), pause(DRAIN_MS_MAX)])
     if (this.#in.isUp) await Promise.race([this.#consumers.close(), pause(DRAIN_MS_MAX)])

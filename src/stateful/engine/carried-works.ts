@@ -18,7 +18,7 @@ import type { Work } from './work.ts'
 const ANEW = { minMs: 50, maxMs: 2000 }
 
 export interface CarriedWorksOptions {
-  readonly carrier: Pick<OpenCarrier, 'consume' | 'release'>
+  readonly carrier: Pick<OpenCarrier, 'consume' | 'release' | 'drop'>
   readonly slots: SlotMap
   /** So many commands of one partition are in hand at most: waiting here, in a batch, or not acknowledged yet. */
   readonly inHandMax: number
@@ -163,7 +163,7 @@ export class CarriedWorks {
       if (result.status === 'deferred') return this.#anew(line, generation)
       if (leftBehind && line.generation === generation) line.leftBehind -= 1
       line.failures = 0
-      void this.#options.crash?.reach('carrier.done')
+      void this.#options.crash?.reach('carrier.done', () => this.#options.carrier.drop?.())
       delivery.done(delivery.wantsReply ? encodeDirectResult(result) : undefined)
     }
     const { envelope, fault } = this.#opened(delivery.body, partition)

@@ -9,9 +9,10 @@ import { decodeDirectResult } from '../../ports/direct-result.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Doubts } from './doubts.ts'
+import { dropSoon } from './drop-soon.ts'
 
 export interface CarriedCallsOptions {
-  readonly carrier: Pick<OpenCarrier, 'request'>
+  readonly carrier: Pick<OpenCarrier, 'request' | 'drop'>
   readonly claims: Claims
   readonly doubts: Pick<Doubts, 'admit'>
   readonly slots: SlotMap
@@ -54,10 +55,10 @@ export class CarriedCalls implements DirectCarrier {
     let isConfirmed = false
     const confirmed = (): void => {
       isConfirmed = true
-      void crash?.reach('carrier.confirmed')
+      void crash?.reach('carrier.confirmed', () => carrier.drop?.())
     }
     try {
-      await crash?.reach('carrier.publish')
+      await crash?.reach('carrier.publish', () => dropSoon(carrier))
       const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
       const reply = await carrier.request?.(message, signal, confirmed)
       return reply === undefined ? { status: 'deferred' } : decodeDirectResult(reply)

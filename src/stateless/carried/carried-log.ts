@@ -14,6 +14,7 @@ import type { Appended, CommandLog, CommandLogFeatures, LogEntry } from '../../p
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Doubts } from './doubts.ts'
+import { dropSoon } from './drop-soon.ts'
 
 /** What happens to commands while the broker is away: they are refused (503), or PostgreSQL's log takes them. */
 export type WhenAway = 'refuse' | 'log'
@@ -29,7 +30,7 @@ const AGAIN_MAX = 10_000
 
 export interface CarriedLogOptions {
   readonly name: string
-  readonly carrier: Pick<OpenCarrier, 'publish' | 'isAway'>
+  readonly carrier: Pick<OpenCarrier, 'publish' | 'isAway' | 'drop'>
   readonly features: CarrierFeatures
   readonly claims: Claims
   readonly slots: SlotMap
@@ -151,9 +152,9 @@ export class CarriedCommandLog implements CommandLog {
     this.#checkSize(message)
     if (await this.isBehindLog(envelope)) return void (await waiting.append(entry))
     try {
-      await crash?.reach('carrier.publish')
+      await crash?.reach('carrier.publish', () => dropSoon(carrier))
       await carrier.publish(message)
-      await crash?.reach('carrier.confirmed')
+      await crash?.reach('carrier.confirmed', () => carrier.drop?.())
     } catch (error) {
       const failure = isTwofoldError(error) ? error : new TwofoldError('IN_DOUBT', `${name} failed (${String(error)})`, { cause: error })
       const begun = entry.begun === true || failure.code === 'IN_DOUBT'
