@@ -7,8 +7,11 @@ export { checkLinearizable, type Model } from './linearizable.ts'
 export { memoryCarrier, type MemoryCarrier } from './memory-carrier.ts'
 export {
   carrierConformance,
+  type ConformanceBroker,
   type ConformanceCase,
   type ConformanceGround,
+  type ConformanceSubject,
+  type ConformanceTopic,
   type Entry,
   type Instance,
 } from './conformance/carrier-conformance.ts'

@@ -8,8 +8,8 @@ export interface TestDatabase {
   drop(): Promise<void>
 }
 
-export async function testDatabase(): Promise<TestDatabase> {
-  const server = inject('postgresUrl')
+/** `server`: the run's own where none is given. */
+export async function testDatabase(server: string = inject('postgresUrl')): Promise<TestDatabase> {
   const url = await createDatabase(server)
   return { url, drop: () => drop(server, url) }
 }

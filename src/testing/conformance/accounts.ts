@@ -62,12 +62,17 @@ const accounts = defineContract('accounts', {
 
 const tables = defineContract('tables', { commands: { tell: command({ input, key, respond: 'accepted', retry }) } })
 
-/** Accounts whose commands fail for the time being. */
-export type Failing = Set<string>
+export interface Hooks {
+  /** Accounts whose commands fail for the time being. */
+  readonly failing: ReadonlySet<string>
+  /** A handler runs. */
+  readonly ran: (account: string, number: number) => void
+}
 
 /** The app under a name of its own. */
-export function accountsApp({ defineApp }: Entry, name: string, failing: Failing): unknown {
+export function accountsApp({ defineApp }: Entry, name: string, { failing, ran }: Hooks): unknown {
   const noted = (state: { numbers: number[] }, { account, number }: Sent): { numbers: number[] } => {
+    ran(account, number)
     if (failing.has(account)) throw new Error(`'${account}' fails for the time being`)
     state.numbers.push(number)
     return { numbers: [...state.numbers] }

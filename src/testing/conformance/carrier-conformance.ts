@@ -1,12 +1,35 @@
 // What every way of carrying commands has to stand, as cases for any test runner: the same names for PostgreSQL's log, RabbitMQ, Kafka and a carrier
-// of one's own. What differs is told by `features`, never left out in silence.
-import type { Carrier } from '../../ports/carrier.ts'
+// of one's own. What differs is told by `features`, never left out in silence: a case that says nothing somewhere says why.
+import type { Carrier, CarrierFeatures } from '../../ports/carrier.ts'
+import type { CommandLogFeatures } from '../../ports/command-log.ts'
 import { appCases } from './app-cases.ts'
+import { lossCases } from './loss-cases.ts'
 import { portCases } from './port-cases.ts'
 
-/** One thing to be tested. `run` rejects with what is wrong; it may take up to a minute on a busy machine. */
+/** What of a carrier's promises a case is about. */
+export type ConformanceTopic =
+  | 'durability'
+  | 'order per key'
+  | 'redelivery'
+  | 'duplicates'
+  | 'reorder across keys'
+  | 'batch sizes'
+  | 'large bodies'
+  | 'broker restart'
+  | 'connection loss'
+  | 'slow consumer'
+  | 'shutdown drain'
+  | 'two consumers'
+  | 'hand-over'
+  | 'replies'
+  | 'bounds'
+
+/** One thing to be tested. `run` rejects with what is wrong; it may take up to two minutes on a busy machine. */
 export interface ConformanceCase {
   readonly name: string
+  readonly topic: ConformanceTopic
+  /** Why it says nothing here, in one sentence; then `run` does nothing. Left out: it is to be run. */
+  readonly saysNothing?: string
   run(): Promise<void>
 }
 
@@ -28,7 +51,7 @@ export interface ConformanceGround {
   readonly url: string
   /** What `start` is told to use the carrier; by way of something that `cut` can cut. */
   readonly options: Readonly<Record<string, unknown>>
-  /** The carrier itself, for cases of the port; undefined for PostgreSQL's log, which is none. */
+  /** The carrier itself; undefined for PostgreSQL's log, which is none: what a case asks of the port is asked of the log there. */
   readonly carrier: Carrier | undefined
   /** A name that no other case uses at the broker. */
   readonly app: string
@@ -39,19 +62,37 @@ export interface ConformanceGround {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** The cases. `entry`: `start` and `defineApp` of `twofold`. `ground` makes what one of them is run on. */
-export function carrierConformance(entry: Entry, ground: () => Promise<ConformanceGround>): readonly ConformanceCase[] {
-  return [...appCases, ...portCases].map(({ name, check }) => ({
-    name,
-    async run() {
-      await using given = await ground()
-      await check(given, entry)
-    },
-  }))
+/** The broker itself (for PostgreSQL's log: the database server), as something that ends and starts again with what it had stored. */
+export interface ConformanceBroker {
+  /** In order, or as a crash does it. */
+  end(how: 'in order' | 'killed'): Promise<void>
+  /** Resolves once it answers. */
+  start(): Promise<void>
 }
 
-/** A case before it has its ground. */
-export interface Case {
-  readonly name: string
-  readonly check: (ground: ConformanceGround, entry: Entry) => Promise<void>
+/** What is tested. */
+export interface ConformanceSubject {
+  /** The carrier's features, or those of PostgreSQL's log. */
+  readonly features: CarrierFeatures | CommandLogFeatures
+  /** Left out: it cannot be restarted from here, which the cases that would do so say. */
+  readonly broker?: ConformanceBroker | undefined
+  /** Makes what one case is run on. */
+  readonly ground: () => Promise<ConformanceGround>
+}
+
+/** The cases. `entry`: `start` and `defineApp` of `twofold`. */
+export function carrierConformance(entry: Entry, subject: ConformanceSubject): readonly ConformanceCase[] {
+  return [...appCases, ...lossCases, ...portCases].map(({ name, topic, check, saysNothing }) => {
+    const reason = saysNothing?.(subject)
+    return {
+      name,
+      topic,
+      ...(reason !== undefined && { saysNothing: reason }),
+      async run() {
+        if (reason !== undefined) return
+        await using ground = await subject.ground()
+        await check(ground, entry, subject.broker)
+      },
+    }
+  })
 }
