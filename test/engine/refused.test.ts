@@ -1,7 +1,7 @@
 // A batch is refused and run again while the next one is planned on top of it.
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
-import { BatchAborted } from '../../src/ports/effect-store.ts'
+import { BatchAborted, type EffectSession } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import type { Engine } from '../../src/stateful/engine/engine.ts'
 import { until } from '../e2e/program.ts'
@@ -114,25 +114,37 @@ test('what was planned behind a batch that is given back is given back too: it m
   expect(await bank.balances()).toEqual({})
 })
 
-test('a command that is parked by a commit whose answer was lost, and which shows only later, is tried again', async () => {
+/** The answer to the first commit that parks something is lost, and whoever connects anew finds nothing of it yet. */
+function parkingInDoubt(): (real: EffectSession) => EffectSession {
   let isLost = false
+  return (real) =>
+    but(real, {
+      commit: async (batch) => {
+        await real.commit(batch)
+        if (isLost || batch.parked.length === 0) return
+        isLost = true
+        throw new BatchAborted('lost', 'its answer is lost')
+      },
+      parkedHeads: (partitions) => (isLost ? Promise.resolve([]) : real.parkedHeads(partitions)),
+    })
+}
+
+test('a command that is parked by a commit whose answer was lost, and which shows only later, is tried again', async () => {
   exploding.add('k0')
-  const engine = await bank.engine(undefined, {
-    session: (real) =>
-      but(real, {
-        commit: async (batch) => {
-          await real.commit(batch)
-          if (isLost || batch.parked.length === 0) return
-          isLost = true
-          throw new BatchAborted('lost', 'its answer is lost')
-        },
-        // Whoever connects anew finds nothing of it yet.
-        parkedHeads: (partitions) => (isLost ? Promise.resolve([]) : real.parkedHeads(partitions)),
-      }),
-  })
+  const engine = await bank.engine(undefined, { session: parkingInDoubt() })
   const envelope = bank.envelope('explode', { account: 'k0', amount: 1 })
   expect(await engine.call(envelope, AbortSignal.timeout(10_000))).toEqual({ status: 'held' })
   exploding.clear()
   await until('it has an outcome', async () => (await bank.client.query('select 1 from twofold._outcome')).rowCount === 1, 5000)
   expect(await bank.balances()).toEqual({ k0: 1000 })
+})
+
+test('one that dies in such a commit holds its key all the same', async () => {
+  exploding.add('k0')
+  const engine = await bank.engine(undefined, { session: parkingInDoubt(), retry: { attempts: 1 }, afterDeath: 'park' })
+  expect(await bank.call(engine, 'explode', { account: 'k0', amount: 1 })).toMatchObject({
+    status: 'finished',
+    outcome: { status: 'dead' },
+  })
+  expect(await bank.call(engine, 'credit', { account: 'k0', amount: 1 })).toEqual({ status: 'held' })
 })

@@ -25,10 +25,18 @@ export const ruleBugs: readonly PlantedBug[] = [
   {
     name: 'a key that was parked by a commit whose answer was lost is not looked at again',
     file: 'stateful/engine/commit-works.ts',
-    find: "      parking.renew({ service: envelope.service, key: envelope.keys[0] ?? '', partition: work.partition, dueAt: now() })\n",
-    replace: '      void [parking, now]\n',
+    find: 'if (parked) parking.renew(',
+    replace: 'if (parked && now() < 0) parking.renew(',
     test: 'test/engine/refused.test.ts',
     claim: 'a command that is parked by a commit whose answer was lost',
+  },
+  {
+    name: 'one that died in its place by such a commit holds its key no more',
+    file: 'stateful/engine/commit-works.ts',
+    find: 'if (parked) parking.renew(',
+    replace: 'if (parked && outcome === undefined) parking.renew(',
+    test: 'test/engine/refused.test.ts',
+    claim: 'one that dies in such a commit holds its key',
   },
   {
     name: 'what was planned while a refused batch had not been run again is stored as it is',

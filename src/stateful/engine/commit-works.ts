@@ -305,15 +305,12 @@ export class Committer {
     // Perhaps it is its own death that was stored, by a commit whose answer was lost.
     if (origin.from === 'parked' && recovery.holding.has(envelope.id)) return []
     if (origin.from === 'parked') return parked ? [outcome === undefined ? work : { ...work, finished: outcome }] : []
+    // By a commit whose answer was lost, and which may have shown only now: its key would wait for ever, and be overtaken.
+    const { parking, now } = this.#options
+    if (parked) parking.renew({ service: envelope.service, key: envelope.keys[0] ?? '', partition: work.partition, dueAt: now() })
     if (outcome) settle(work, { status: 'finished', outcome })
-    if (outcome) return []
-    if (parked) {
-      // By a commit whose answer was lost, and which may have shown only now: its key would wait for ever, and be overtaken.
-      const { parking, now } = this.#options
-      parking.renew({ service: envelope.service, key: envelope.keys[0] ?? '', partition: work.partition, dueAt: now() })
-      settle(work, { status: 'held' })
-      return []
-    }
+    else if (parked) settle(work, { status: 'held' })
+    if (outcome || parked) return []
     const claim = envelope.claim && origin.from === 'direct' ? recovery.claims.get(envelope.claim.hash) : undefined
     if (claim === undefined) return [work]
     if (claim.commandId !== envelope.id) {
