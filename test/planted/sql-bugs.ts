@@ -19,6 +19,22 @@ export const sqlBugs: readonly PlantedBug[] = [
     claim: 'what an SQL handler changes is stored with its outcome and its event in one transaction',
   },
   {
+    name: 'half of a message that cannot be written stays before the next one',
+    file: 'adapters/postgres/round-trip.ts',
+    find: '      writer.reset()\n',
+    replace: '',
+    test: 'src/adapters/postgres/round-trip.test.ts',
+    claim: 'a message that cannot be written leaves nothing',
+  },
+  {
+    name: 'a name is taken for another text before that is known to be prepared',
+    file: 'adapters/postgres/round-trip.ts',
+    find: 'known?.isSure === true && known.text === text',
+    replace: 'known?.text === text',
+    test: 'src/adapters/postgres/round-trip.test.ts',
+    claim: 'a name stands for the text it is sent with where',
+  },
+  {
     name: 'the transaction of an SQL handler is not fenced',
     file: 'adapters/postgres/single-commit.ts',
     find: 'where partition = $1 and epoch = $2 for share',

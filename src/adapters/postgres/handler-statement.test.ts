@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { endsTransaction, leavesTraces } from './handler-statement.ts'
+import { endsTransaction, leavesTraces, streams } from './handler-statement.ts'
 
 test.each([
   'commit',
@@ -55,3 +55,12 @@ test.each([
   'select temp from weather',
   'create table template (n int)',
 ])('%j leaves nothing', (text) => expect(leavesTraces(text)).toBe(false))
+
+test.each(['copy account from stdin', ' -- all\nCOPY account (id)\n  FROM  STDIN with (format csv)', 'copy (select 1) to stdout'])(
+  '%j asks for a stream',
+  (text) => expect(streams(text)).toBe(true),
+)
+
+test.each(["copy account from program 'cat a.csv'", "select 'copy a from stdin'", 'select copy from stdin'])('%j asks for none', (text) =>
+  expect(streams(text)).toBe(false),
+)

@@ -1,4 +1,5 @@
-// What the text of a handler's statement gives away: whether it would end the transaction, and whether something of it would outlive that.
+// What the text of a handler's statement gives away: whether it would end the transaction, whether something of it would outlive that, and
+// whether it asks for a stream.
 
 /** What may stand before the first word: blanks, comments, and the semicolons of statements that are empty. */
 const BLANK = /^(?:[\s;]|--[^\n\r]*)+/
@@ -13,9 +14,17 @@ const OF_SESSION = /^(?:set\s+(?!local\b|constraints\b|transaction\b)|reset|disc
 const LEFT =
   /\b(?:pg_(?:try_)?advisory_lock\w*|(?:create(?:\s+or\s+replace)?|into)\s+(?:(?:global|local)\s+)?temp(?:orary)?|with\s+hold)\b|\bset_config\s*\((?![^()]*,\s*(?:is_local\s*(?:=>|:=)\s*)?true\s*\))/i
 
+/** A COPY from or to its client. */
+const STREAMS = /^copy\b.*\b(?:from\s+stdin|to\s+stdout)\b/is
+
 /** It begins or ends a transaction: it is refused before it is sent. */
 export function endsTransaction(text: string): boolean {
   return ENDS.test(fromFirstWord(text))
+}
+
+/** It would be sent its data, or send them, in messages of their own: it is refused before it is sent. */
+export function streams(text: string): boolean {
+  return STREAMS.test(fromFirstWord(text))
 }
 
 /** Something of it may still be there for the next user of the connection, which is then closed. */

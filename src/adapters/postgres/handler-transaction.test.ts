@@ -23,3 +23,14 @@ test('a statement inside of the transaction has not ended it', async () => {
   await transaction.query('rollback to here')
   expect(transaction.hasEnded).toBe(false)
 })
+
+test('a COPY from or to the handler is refused before it is sent, and says what to do instead', async () => {
+  const sent: unknown[] = []
+  const opening = { send: async (statements: unknown) => void sent.push(statements) } as unknown as Opening
+  const transaction = new SqlHandlerTransaction(opening, { trips: { isOutside: false } as RoundTrips, names: new StatementNames() })
+  await expect(transaction.query('copy account from stdin')).rejects.toMatchObject({
+    code: 'HANDLER_MISUSED',
+    message: expect.stringContaining('unnest') as string,
+  })
+  expect(sent).toEqual([])
+})

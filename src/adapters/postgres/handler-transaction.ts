@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import { TwofoldError } from '../../errors.ts'
 import type { Transaction } from '../../ports/database.ts'
-import { endsTransaction, leavesTraces } from './handler-statement.ts'
+import { endsTransaction, leavesTraces, streams } from './handler-statement.ts'
 import type { Opening } from './opening.ts'
 import { sqlState } from './pg-errors.ts'
 import { Refusal, type RoundTrips } from './round-trip.ts'
@@ -82,6 +82,10 @@ export class SqlHandlerTransaction implements Transaction {
     const { trips, names } = this.#connection
     if (endsTransaction(text))
       throw misused(`'${text.trim().slice(0, 40)}' would begin or end a transaction: Twofold commits it with the outcome, or rolls it back`)
+    if (streams(text))
+      throw misused(
+        `'${text.trim().slice(0, 40)}' needs a stream, which a handler has not: insert from arrays by unnest(…), or select the rows`,
+      )
     this.#leavesTraces ||= leavesTraces(text)
     // A message takes one statement a text, so `select 1; commit` is refused.
     const answer = await this.#opening.send([{ name: given.name ?? names.nameOf(text) ?? '', text, values }])

@@ -71,9 +71,14 @@ export class MessageWriter {
   /** All since the last call. */
   take(): Buffer {
     const taken = Buffer.from(this.#bytes.subarray(0, this.#length))
+    this.reset()
+    return taken
+  }
+
+  /** Forgets all since the last call of `take`. */
+  reset(): void {
     this.#length = 0
     if (this.#bytes.length > SIZE_KEPT_MAX) this.#bytes = Buffer.allocUnsafe(SIZE_MIN)
-    return taken
   }
 
   #begin(kind: string): void {

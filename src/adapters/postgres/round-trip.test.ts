@@ -12,6 +12,7 @@ beforeAll(async () => void (own = await testDatabase()))
 afterAll(() => own.drop())
 beforeEach(async () => {
   client = new pg.Client({ connectionString: own.url, pipeline: true, query_timeout: 10_000 })
+  client.on('error', () => undefined)
   await client.connect()
   trips = new RoundTrips(client)
 })
@@ -76,7 +77,46 @@ test('a row that cannot be read refuses its message, and the connection goes on'
 
 test('whoever waits for an answer that cannot come any more is told so', async () => {
   const answer = trips.send([say('select 1')])
-  client.on('error', () => undefined)
   client.connection.stream.destroy()
   expect(await answer).toBeInstanceOf(Refusal)
+})
+
+test.each([
+  ['more values than the protocol counts', say('select 1', Array<number>(70_000).fill(1)), '65535 values at most'],
+  ['a name that is none', { ...say('select 1'), name: 7 as unknown as string }, 'must be of type string'],
+])('a message that cannot be written leaves nothing of itself: %s', async (_, statement, message) => {
+  await expect(trips.send([say('select 2', [], 'written'), statement])).rejects.toThrow(message)
+  expect(await trips.send([say('select 2 as two', [], 'written')])).toMatchObject([{ rows: [{ two: 2 }] }])
+})
+
+const FIRST = say('select 1 as one, $1::int as given', [1], 'named')
+const SECOND = say('select 2 / $1::int as two', [1], 'named')
+const REFUSED = { ...SECOND, values: [0] }
+
+test('a name that was given to another text stands for the one it is sent with, also where that was refused', async () => {
+  expect(rowsOf(await trips.send([FIRST]))).toEqual([[{ one: 1, given: 1 }]])
+  expect(await trips.send([REFUSED])).toBeInstanceOf(Refusal)
+  expect(rowsOf(await trips.send([FIRST]))).toEqual([[{ one: 1, given: 1 }]])
+})
+
+test('a name stands for the text it is sent with where messages follow each other unanswered', async () => {
+  await trips.send([FIRST])
+  const [refused, first, second, again] = await Promise.all([REFUSED, FIRST, SECOND, FIRST].map((statement) => trips.send([statement])))
+  expect(refused).toBeInstanceOf(Refusal)
+  expect([first, second, again].map((answer) => rowsOf(answer as Answers)[0])).toEqual([
+    [{ one: 1, given: 1 }],
+    [{ two: 2 }],
+    [{ one: 1, given: 1 }],
+  ])
+  const [skipped, behind] = await Promise.all([trips.send([say('select 1 / 0'), SECOND]), trips.send([SECOND])])
+  expect(skipped).toBeInstanceOf(Refusal)
+  expect(rowsOf(behind)).toEqual([[{ two: 2 }]])
+})
+
+test('a COPY that waits for data is refused with what to do instead, and the connection goes on', async () => {
+  await trips.send([say('create temp table copied (id int)')])
+  expect(await trips.send([say('copy copied from stdin')])).toMatchObject({
+    error: { message: expect.stringContaining('unnest') as string },
+  })
+  expect(rowsOf(await trips.send([say('select 1 as one')]))).toEqual([[{ one: 1 }]])
 })

@@ -2,6 +2,7 @@
 // by itself, and these system calls cost more than small statements do. Here one Sync ends them all, and what follows a statement that is
 // refused is skipped by the server, a COMMIT above all.
 import pg from 'pg'
+import { Message, type Types } from './message.ts'
 import { MessageWriter, type PreparedValue } from './message-writer.ts'
 import { sqlState } from './pg-errors.ts'
 
@@ -20,126 +21,20 @@ type PrepareValue = (value: unknown) => PreparedValue
 /** How `pg` turns a value into what it sends; its types leave that out. */
 const { prepareValue } = (pg as unknown as { readonly utils: { readonly prepareValue: PrepareValue } }).utils
 
-/** A result as `pg` fills it; its types leave that out too. */
-interface FilledResult extends pg.QueryResult {
-  addFields(fields: unknown): void
-  parseRow(values: unknown): pg.QueryResultRow
-  addCommandComplete(message: unknown): void
-}
+/** The protocol counts them in 16 bits. */
+const VALUES_MAX = 65_535
 
-/** Of a statement whose rows nobody reads. */
-const UNREAD: pg.QueryResult = { command: '', rowCount: null, oid: 0, fields: [], rows: [] }
-
-type Types = ConstructorParameters<typeof pg.Result>[1]
-
-/** What the messages of one connection share. */
-interface Speaking {
-  readonly prepared: ReadonlyMap<string, string>
-  readonly writer: MessageWriter
-  readonly types: Types
-}
-
-/** A connection with `pipeline` takes no other class. All that it says and is told is `Message`'s. */
-const Query = pg.Query as unknown as new (text: string) => object
-
-/** One message as `pg` sends and answers it. */
-class Message extends Query {
-  /** How many of its statements have been done so far. */
-  done = 0
-  /** Whoever waits for the message; `pg` puts its time-out around it. */
-  callback: (error: unknown, results: readonly pg.QueryResult[]) => void
-  readonly #statements: readonly Statement[]
-  readonly #values: readonly (readonly PreparedValue[])[]
-  readonly #prepared: ReadonlyMap<string, string>
-  readonly #writer: MessageWriter
-  readonly #types: Types
-  readonly #results: pg.QueryResult[] = []
-  #result: FilledResult | undefined
-  /** What a row could not be read for. */
-  #failure: unknown
-
-  /** `values`: those of each statement. */
-  constructor(
-    statements: readonly Statement[],
-    values: readonly (readonly PreparedValue[])[],
-    { prepared, writer, types }: Speaking,
-    callback: Message['callback'],
-  ) {
-    super('')
-    this.callback = callback
-    this.#statements = statements
-    this.#values = values
-    this.#prepared = prepared
-    this.#writer = writer
-    this.#types = types
-  }
-
-  submit({ stream }: pg.Connection): void {
-    const writer = this.#writer
-    for (const [at, { name, text, rows }] of this.#statements.entries()) {
-      if (name === '' || this.#prepared.get(name) !== text) {
-        // After a refusal it is not known whether it was parsed; closing one that is not there is no error.
-        if (name !== '') writer.close(name)
-        writer.parse(name, text)
-      }
-      writer.bind(name, this.#values[at] ?? [])
-      if (rows !== false) writer.describe()
-      writer.execute()
-    }
-    writer.sync()
-    const bytes = writer.take()
-    if (stream.writable) stream.write(bytes)
-  }
-
-  handleRowDescription({ fields }: { readonly fields: unknown }): void {
-    this.#result = this.#emptyResult()
-    this.#result.addFields(fields)
-  }
-
-  handleDataRow({ fields }: { readonly fields: unknown }): void {
-    // Nobody reads them where they were not described.
-    if (this.#result === undefined || this.#failure !== undefined) return
-    try {
-      this.#result.rows.push(this.#result.parseRow(fields))
-    } catch (error) {
-      this.#failure = error
-    }
-  }
-
-  handleCommandComplete(message: unknown): void {
-    if (this.#statements[this.done]?.rows === false) this.#ended(UNREAD)
-    else {
-      const result = this.#result ?? this.#emptyResult()
-      result.addCommandComplete(message)
-      this.#ended(result)
-    }
-  }
-
-  handleEmptyQuery(): void {
-    this.#ended(this.#emptyResult())
-  }
-
-  handleError(error: unknown): void {
-    this.callback(this.#failure ?? error, [])
-  }
-
-  handleReadyForQuery(): void {
-    this.callback(this.#failure, this.#results)
-  }
-
-  #emptyResult(): FilledResult {
-    return new pg.Result('', this.#types) as unknown as FilledResult
-  }
-
-  #ended(result: pg.QueryResult): void {
-    this.done += 1
-    this.#results.push(result)
-    this.#result = undefined
-  }
+/** What a name stands for on the connection. */
+interface Prepared {
+  readonly text: string
+  /** The message that parses it was answered. Until then it is not known whether the name still stands for something else. */
+  isSure: boolean
 }
 
 /** Texts, as nearly all are, are sent as they are. */
 function preparedValues(values: readonly unknown[] = []): readonly PreparedValue[] {
+  if (values.length > VALUES_MAX)
+    throw new RangeError(`a statement takes ${VALUES_MAX} values at most, and this one was given ${values.length}: give them as arrays`)
   return values.every((value) => typeof value === 'string') ? values : values.map(prepareValue)
 }
 
@@ -159,28 +54,29 @@ export type Answers = readonly pg.QueryResult[] | Refusal
 /** The messages of one connection, which must not be used for statements of the same names in any other way. */
 export class RoundTrips {
   readonly #client: pg.Client
-  readonly #prepared = new Map<string, string>()
-  readonly #speaking: Speaking
+  readonly #writer = new MessageWriter()
+  readonly #prepared = new Map<string, Prepared>()
 
   /** `client`: one with `pipeline`, so that a message may follow others that are not answered yet. */
   constructor(client: pg.Client) {
     this.#client = client
-    // Its own parsers may be others than those of all clients.
-    this.#speaking = { prepared: this.#prepared, writer: new MessageWriter(), types: client as unknown as Types }
   }
 
   /** The answers of all, in order; or the refusal of the first that was refused. Throws where a value cannot be said: nothing is sent then. */
   async send(statements: readonly Statement[]): Promise<Answers> {
-    // Before anything is written: half a message would leave the connection in the middle of it.
     const values = statements.map((statement) => preparedValues(statement.values))
+    const parsed: Prepared[] = []
+    const bytes = this.#written(statements, values, parsed)
     const { promise, resolve } = Promise.withResolvers<Answers>()
-    const message: Message = new Message(statements, values, this.#speaking, (error, results) => {
+    // Its own parsers may be others than those of all clients.
+    const types = this.#client as unknown as Types
+    const message: Message = new Message(bytes, statements, types, (error, results) => {
       if (error !== null && error !== undefined) {
         // Somebody has deallocated what was prepared here.
         if (sqlState(error) === '26000') this.#prepared.clear()
         return resolve(new Refusal(error, message.done))
       }
-      for (const { name, text } of statements) if (name !== '') this.#prepared.set(name, text)
+      for (const one of parsed) one.isSure = true
       resolve(results)
     })
     this.#client.query(message as unknown as pg.Submittable)
@@ -190,5 +86,37 @@ export class RoundTrips {
   /** Whether no transaction is under way, by what the server said last. */
   get isOutside(): boolean {
     return this.#client.getTransactionStatus() === 'I'
+  }
+
+  /** `parsed`: gets what the server will have prepared, once it has answered without a refusal. */
+  #written(statements: readonly Statement[], values: readonly (readonly PreparedValue[])[], parsed: Prepared[]): Buffer {
+    const writer = this.#writer
+    try {
+      for (const [at, { name, text, rows }] of statements.entries()) {
+        if (name === '') writer.parse(name, text)
+        else if (!this.#isPrepared(name, text)) {
+          // It may stand for another text; closing one that is not there is no error.
+          writer.close(name)
+          writer.parse(name, text)
+          const one = { text, isSure: false }
+          this.#prepared.set(name, one)
+          parsed.push(one)
+        }
+        writer.bind(name, values[at] ?? [])
+        if (rows !== false) writer.describe()
+        writer.execute()
+      }
+      writer.sync()
+      return writer.take()
+    } catch (error) {
+      // The next message must not begin with half of this one.
+      writer.reset()
+      throw error
+    }
+  }
+
+  #isPrepared(name: string, text: string): boolean {
+    const known = this.#prepared.get(name)
+    return known?.isSure === true && known.text === text
   }
 }
