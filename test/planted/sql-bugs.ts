@@ -244,6 +244,14 @@ export const sqlBugs: readonly PlantedBug[] = [
     claim: 'a row whose other commands wait',
   },
   {
+    name: 'an SQL command whose COMMIT may be stored is given back as new',
+    file: 'stateful/engine/work.ts',
+    find: "mayBeStored && result.status === 'deferred' ? { ...result, begun: true } : result",
+    replace: 'mayBeStored ? result : result',
+    test: executor,
+    claim: 'an SQL command whose COMMIT may be stored',
+  },
+  {
     name: 'an SQL command waits for a connection when it is given up',
     file: 'stateful/sql/session-pool.ts',
     find: "signal.addEventListener('abort', givenUp, { once: true })",

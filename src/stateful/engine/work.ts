@@ -22,6 +22,8 @@ export interface Work {
   readonly origin: Origin
   /** How often it was begun since its owner died, this time included. Left out: as usual, nobody counts. */
   readonly begun?: number
+  /** A commit of it was sent whose answer was lost: nobody is told that it has not begun, wherever it is given back from. */
+  readonly mayBeStored?: true
   /** Why it can never run: it dies at once. */
   readonly fault?: Error
   /** A copy of it has run: it does not run again, and only leaves its parked key. */
@@ -29,6 +31,7 @@ export interface Work {
 }
 
 /** Tells whoever waits: a direct caller, or the broker. Only the first word counts. */
-export function settle({ origin }: Work, result: DirectResult): void {
-  if (origin.from === 'direct' || origin.from === 'carried') origin.settle(result)
+export function settle({ origin, mayBeStored }: Work, result: DirectResult): void {
+  if (origin.from !== 'direct' && origin.from !== 'carried') return
+  origin.settle(mayBeStored && result.status === 'deferred' ? { ...result, begun: true } : result)
 }

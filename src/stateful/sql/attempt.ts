@@ -190,8 +190,7 @@ export class Attempt {
       const planned = this.#plan(ran)
       const batch = { ...planned.batch, unreadAbove: this.#job.unreadAbove }
       // What the handler changed is stored with a success, and with nothing else.
-      if (batch.outcomes[0]?.status === 'succeeded') await session.commit(batch)
-      else await session.commitWithout(batch)
+      await this.#answered(batch.outcomes[0]?.status === 'succeeded' ? session.commit(batch) : session.commitWithout(batch))
       for (const [partition, last] of planned.lastEvents) held.setLastEvent(partition, last)
       this.#stored(planned)
     } catch (error) {
@@ -200,6 +199,16 @@ export class Attempt {
       throw error
     } finally {
       turn?.end()
+    }
+  }
+
+  /** Where no answer comes it may be stored. */
+  async #answered(commit: Promise<void>): Promise<void> {
+    try {
+      await commit
+    } catch (error) {
+      if (!(error instanceof BatchAborted) || error.failure === 'lost') this.#job.work = { ...this.#job.work, mayBeStored: true }
+      throw error
     }
   }
 

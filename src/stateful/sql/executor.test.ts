@@ -4,10 +4,11 @@ import { z } from 'zod'
 import { command, defineContract, statefulSql } from 'twofold'
 import { within } from '../../../test/support/within.ts'
 import { BatchAborted, type EffectBatch } from '../../ports/effect-store.ts'
+import type { DirectResult } from '../../ports/direct-carrier.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
 import { HeldPartitions } from '../engine/held-partitions.ts'
 import { Parking } from '../engine/parking.ts'
-import type { Origin, Work } from '../engine/work.ts'
+import { settle, type Origin, type Work } from '../engine/work.ts'
 import type { AnyStatefulSql } from '../stateful-sql.ts'
 import { SqlExecutor } from './executor.ts'
 
@@ -20,10 +21,18 @@ interface Given {
   readonly begin?: () => Promise<Standing>
   readonly handler?: () => Promise<void>
   readonly connectionsMax?: number
+  readonly commit?: () => Promise<void>
+  readonly behind?: (works: readonly Work[]) => void
 }
 
 /** An executor whose sessions answer at once, and store nothing. */
-function scene({ begin = async () => parkedStanding, handler = async () => undefined, connectionsMax = 8 }: Given) {
+function scene({
+  begin = async () => parkedStanding,
+  handler = async () => undefined,
+  connectionsMax = 8,
+  commit,
+  behind = () => undefined,
+}: Given) {
   const cuts: string[] = []
   const stored: EffectBatch[] = []
   const session: SqlSession = {
@@ -34,7 +43,7 @@ function scene({ begin = async () => parkedStanding, handler = async () => undef
     mustNotBeRefused: () => undefined,
     transaction: { query: async () => ({ rows: [], rowCount: 0 }) },
     trouble: undefined,
-    commit: async (batch) => void stored.push(batch),
+    commit: commit ?? (async (batch) => void stored.push(batch)),
     commitWithout: async (batch) => void stored.push(batch),
     rollback: async () => undefined,
     look: async () => ({ lastEvent: 0, rowWaits: true }),
@@ -56,7 +65,7 @@ function scene({ begin = async () => parkedStanding, handler = async () => undef
       mayWrite: () => true,
       carriedMsMax: undefined,
     },
-    { held, parking, fenced: () => undefined, ring: () => undefined, behind: () => undefined },
+    { held, parking, fenced: () => undefined, ring: () => undefined, behind },
   )
   return { executor, parking, cuts, stored }
 }
@@ -145,5 +154,32 @@ test('a key that is locked elsewhere again and again is no failure of the comman
   await expect
     .poll(() => stored, { timeout: 10_000 })
     .toMatchObject([{ outcomes: [{ status: 'succeeded' }], retried: [], deadLetters: [] }])
+  await executor.stop()
+})
+
+test.each(['given back while PostgreSQL is away', 'put back behind the log, and given back from there'])(
+  'an SQL command whose COMMIT may be stored is not told as one that has not begun: %s',
+  async (how) => {
+    const failures = [new BatchAborted('lost', 'no answer'), new BatchAborted('behind', 'something waits in the log')]
+    const commit = (): Promise<void> => Promise.reject(failures.shift() ?? new Error('not a third time'))
+    const isAway = how.startsWith('given')
+    const begin = async (): Promise<Standing> => {
+      if (isAway) throw new BatchAborted('lost', 'PostgreSQL is away')
+      return { ...parkedStanding, parked: false }
+    }
+    const behind = (works: readonly Work[]): void => works.forEach((one) => settle(one, { status: 'deferred' }))
+    const { executor } = scene({ begin, commit, behind })
+    const { promise, resolve } = Promise.withResolvers<DirectResult>()
+    executor.addDirect(work('a', 1, { from: 'direct', settle: resolve }), isAway ? undefined : 0)
+    expect(await promise).toEqual({ status: 'deferred', begun: true })
+    await executor.stop()
+  },
+)
+
+test('an SQL command whose COMMIT was refused is told as one that has not begun', async () => {
+  const { executor } = scene({ commit: () => Promise.reject(new BatchAborted('fenced', 'somebody else owns it')) })
+  const { promise, resolve } = Promise.withResolvers<DirectResult>()
+  executor.addDirect(work('a', 1, { from: 'direct', settle: resolve }))
+  expect(await promise).toEqual({ status: 'deferred' })
   await executor.stop()
 })
