@@ -173,8 +173,8 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'what a handler changed before it rejected is kept',
     file: attempt,
-    find: "if (batch.outcomes[0]?.status === 'succeeded')",
-    replace: "if (batch.outcomes[0]?.status !== 'dead')",
+    find: "this.#answered(batch.outcomes[0]?.status === 'succeeded' ?",
+    replace: "this.#answered(batch.outcomes[0]?.status !== 'dead' ?",
     test: sql,
     claim: 'reject undoes what an SQL handler changed',
   },
