@@ -122,4 +122,12 @@ export const requestBugs: readonly PlantedBug[] = [
     test: housekeeping,
     claim: 'an old claim goes, but never that of a command that still waits',
   },
+  {
+    name: 'a command that its owner may have begun is told not to be taken',
+    file: 'stateless/gateway/commands.ts',
+    find: "if (begun && error instanceof TwofoldError && error.code !== 'IN_DOUBT')",
+    replace: 'if (begun && commandId === undefined)',
+    test: 'src/stateless/gateway/commands.test.ts',
+    claim: 'a direct call in doubt whose log is away',
+  },
 ]

@@ -179,6 +179,7 @@ export class Lane implements Service {
   #letGo(partitions: readonly number[]): void {
     for (const partition of partitions) this.#held.drop(partition)
     this.#parking.retain((partition) => this.#held.has(partition))
+    this.#carried?.relay.retain((partition) => this.#held.has(partition))
     this.#committer.forget()
     this.#sql?.cut(partitions)
     // What was stored just now is acknowledged first.

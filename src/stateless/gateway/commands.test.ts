@@ -189,12 +189,15 @@ test('who waited in vain is answered 202 and where to ask', async () => {
 
 test('a log that is away is 503 with Retry-After and the command’s id', async () => {
   await using gateway = await gatewayOf()
-  for (const failure of [unavailable(), new Error('the secret of the adapter')]) {
+  for (const [failure, code] of [
+    [unavailable(), 'UNAVAILABLE'],
+    [new Error('the secret of the adapter'), 'IN_DOUBT'],
+  ] as const) {
     gateway.ports.logFails = failure
     const answer = await gateway.server.inject(open)
     expect(answer.statusCode).toBe(503)
     expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0)
-    expect(answer.json()).toMatchObject({ code: 'UNAVAILABLE', retryable: true, commandId: answer.headers['twofold-command-id'] })
+    expect(answer.json()).toMatchObject({ code, retryable: true, commandId: answer.headers['twofold-command-id'] })
     expect(answer.body).not.toContain('secret')
   }
 })
@@ -301,7 +304,7 @@ test('a direct call in doubt whose log is away too is 503 and names the id', asy
   const answer = await gateway.server.inject(deposit)
   expect(answer.statusCode).toBe(503)
   expect(answer.headers['retry-after']).toBe('2')
-  expect(answer.json()).toMatchObject({ code: 'UNAVAILABLE', commandId: direct.calls[0]?.id })
+  expect(answer.json()).toMatchObject({ code: 'IN_DOUBT', commandId: direct.calls[0]?.id })
 })
 
 test('stopping ends every wait: direct calls are appended, all are answered 202', async () => {

@@ -259,28 +259,34 @@ class CommandRun {
 
   async #append(envelope: Envelope, how: Pick<LogEntry, 'answer' | 'begun'>): Promise<Appended> {
     const { crash } = this.#gateway.options
-    return this.#named(envelope.id, async () => {
+    const append = async (): Promise<Appended> => {
       await crash?.reach('accept.append')
       const appended = await this.#gateway.ports.log.append({ envelope, ...how })
       await crash?.reach('accept.appended')
       return appended
-    })
+    }
+    return this.#named(envelope.id, append, how.begun)
   }
 
   /** What fails here names the command where it may have been stored all the same, or where it can be asked for whether it was. */
-  async #named<Result>(commandId: string, store: () => Promise<Result> | undefined): Promise<Result> {
+  async #named<Result>(commandId: string, store: () => Promise<Result> | undefined, begun = false): Promise<Result> {
     try {
       return (await store()) as Result
     } catch (error) {
+      if (begun && error instanceof TwofoldError && error.code !== 'IN_DOUBT') {
+        const message = `${error.message}; its owner may have begun the command before: ask for it by its id`
+        throw new TwofoldError('IN_DOUBT', message, { cause: error, commandId, retryAfterSeconds: error.retryAfterSeconds ?? 1 })
+      }
       if (error instanceof TwofoldError) {
         const named = error.code === 'IN_DOUBT' || this.#gateway.ports.log.features.findsById ? commandId : undefined
         const retryAfterSeconds = error.retryAfterSeconds ?? 1
         throw new TwofoldError(error.code, error.message, { cause: error, commandId: named, retryAfterSeconds })
       }
       this.#reply.log.error({ err: error, commandId }, 'the command log failed')
-      throw new TwofoldError('UNAVAILABLE', 'the command may not have been stored; ask for it by its id, or send it again', {
+      throw new TwofoldError('IN_DOUBT', 'the command may have been stored; ask for it by its id, or send it again', {
         cause: error,
         commandId,
+        retryAfterSeconds: 1,
       })
     }
   }
