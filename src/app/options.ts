@@ -58,8 +58,8 @@ export interface StartOptions {
    */
   readonly leaseMs?: number | undefined
   /**
-   * How long one run of an entity handler may take, in milliseconds. They are synchronous, so a handler that never returns holds up all of
-   * its process: after this time the process is ended, and others take over. Default half of `leaseMs`, 5,000 at most; `false`: never
+   * How long one run of an entity handler may take, or an SQL handler hold the thread without letting anything else run, in milliseconds. Such
+   * a handler holds up all of its process: after this time the process is ended, and others take over. Default half of `leaseMs`, 5,000 at most; `false`: never
    * (to step through a handler with a debugger).
    */
   readonly handlerMs?: number | false | undefined

@@ -123,6 +123,8 @@ export interface EffectBatch {
    * read.
    */
   readonly unreadAbove?: number | undefined
+  /** Commands that were begun under watch and have come to an end, whatever it is, with the process still there. Default: none. */
+  readonly survived?: readonly string[] | undefined
 }
 
 /** Does nothing: what a batch is made of that does little. */

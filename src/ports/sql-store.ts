@@ -37,6 +37,11 @@ export type SqlTrouble = 'again' | 'idle' | 'ended' | 'lost'
 
 /** One connection of SQL handlers, with one transaction at a time. */
 export interface SqlSession {
+  /**
+   * Stores, before its transaction begins, that a command is about to run for the `count`th time since its owner died: a handler that ends
+   * its process cannot say so itself. @throws BatchAborted
+   */
+  began(commandId: string, count: number): Promise<void>
   /** Begins a transaction, locks the keys and looks up what is known of the command. @throws BatchAborted */
   begin(start: SqlStart): Promise<Standing>
   /**

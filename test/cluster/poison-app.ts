@@ -1,9 +1,10 @@
 // An app some of whose handlers never return, or end their process.
 import { z } from 'zod'
-import { command, defineApp, defineContract, entity, run, stateful } from 'twofold'
+import { command, defineApp, defineContract, entity, run, stateful, statefulSql } from 'twofold'
 
 const input = z.object({ account: z.string() })
 const later = { input, key: (given: { account: string }) => given.account, respond: 'accepted' as const }
+const both = { ...later, key: ({ account }: { account: string }) => [account, 'shared'] }
 
 const accounts = defineContract('accounts', {
   commands: { credit: command(later), spin: command(later), leave: command(later) },
@@ -24,4 +25,35 @@ const accountsStateful = stateful(accounts, {
   },
 })
 
-await run(defineApp('accounts', [accountsStateful]), { handlerMs: 200, port: 0 })
+const ledger = defineContract('ledger', {
+  commands: { enter: command(later), share: command(both), block: command(both), quit: command(both) },
+})
+
+const ADD = 'insert into entry as e values ($1, 1) on conflict (account) do update set count = e.count + 1'
+
+const ledgerStateful = statefulSql(ledger, {
+  handlers: {
+    async enter({ account }, { tx }) {
+      await tx.query(ADD, [account])
+    },
+    async share({ account }, { tx }) {
+      for (const each of [account, 'shared']) await tx.query(ADD, [each])
+    },
+    async block({ account }, { tx }) {
+      await tx.query(ADD, [account])
+      for (;;);
+    },
+    async quit({ account }, { tx }) {
+      await tx.query(ADD, [account])
+      process.kill(process.pid, 'SIGKILL')
+      await new Promise(() => undefined)
+    },
+  },
+})
+
+await run(defineApp(process.env['POISON_APP'] ?? 'accounts', [accountsStateful, ledgerStateful]), {
+  handlerMs: 800,
+  partitionCount: 8,
+  port: 0,
+  prepare: async (tx) => void (await tx.query('create table if not exists entry (account text primary key, count int not null)')),
+})

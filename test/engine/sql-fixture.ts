@@ -8,6 +8,7 @@ import { migrate } from '../../src/adapters/postgres/migrate.ts'
 import { PostgresSqlStore } from '../../src/adapters/postgres/sql-store.ts'
 import type { AfterDeath, CommandRetry } from '../../src/contract/command.ts'
 import { encodeEnvelope, type Envelope } from '../../src/contract/envelope.ts'
+import type { OpenCarrier } from '../../src/ports/carrier.ts'
 import type { Transaction } from '../../src/ports/database.ts'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import type { PartitionRow } from '../../src/ports/instances.ts'
@@ -119,6 +120,10 @@ export interface SqlEngineOptions {
   readonly leaseMs?: number
   /** Where SQL handlers find the database. */
   readonly sqlUrl?: string
+  /** The former owner of its partitions died. */
+  readonly abandoned?: boolean
+  /** A broker that carries the commands. */
+  readonly carrier?: OpenCarrier
   readonly session?: (real: SqlSession) => SqlSession
 }
 
@@ -179,20 +184,21 @@ export class SqlScene {
       mayWrite: options.mayWrite ?? (() => true),
       fenced: () => undefined,
       onAppended: () => () => undefined,
+      carrier: options.carrier,
     })
     this.#engines.push(engine)
     await engine.start()
-    await engine.adopt(await this.takeOver(partitions))
+    await engine.adopt(await this.takeOver(partitions, options.abandoned))
     return engine
   }
 
   /** Gives partitions a new epoch, as a claim does. */
-  async takeOver(partitions: readonly number[]): Promise<PartitionRow[]> {
+  async takeOver(partitions: readonly number[], abandoned = false): Promise<PartitionRow[]> {
     const { rows } = await this.client.query(
       'update twofold._partition set epoch = epoch + 1 where partition = any($1) returning partition, epoch',
       [partitions],
     )
-    return rows.map((row: { partition: number; epoch: string }) => ({ ...row, owner: undefined }))
+    return rows.map((row: { partition: number; epoch: string }) => ({ ...row, owner: undefined, abandoned }))
   }
 
   nextId(): string {

@@ -233,7 +233,7 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'a command that ends its process is begun for ever',
     file: plan,
-    find: 'if (work.begun !== undefined && work.begun > BEGUN_MAX) return this.#die(work, endedProcess(), BEGUN_MAX)\n',
+    find: 'if (endsProcesses(work)) return this.#die(work, endedProcess(), BEGUN_MAX)\n',
     replace: '\n',
     test: engine,
     claim: 'a command that ends its process again and again dies',

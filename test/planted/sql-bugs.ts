@@ -8,6 +8,8 @@ const sql = 'test/engine/sql.test.ts'
 const executor = 'src/stateful/sql/executor.test.ts'
 const faults = 'test/engine/sql-faults.test.ts'
 const unread = 'test/engine/sql-unread.test.ts'
+const left = 'test/engine/sql-left-behind.test.ts'
+const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
@@ -278,8 +280,8 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'a parked command in hand is taken again after a reconnect',
     file: 'stateful/engine/parking.ts',
-    find: '?.dueAt !== Infinity) this.set(parked)',
-    replace: '?.dueAt !== -1) this.set(parked)',
+    find: 'if (known?.dueAt === Infinity) return',
+    replace: 'if (known?.dueAt === -1) return',
     test: 'src/stateful/engine/take-parked.test.ts',
     claim: 'while parked keys are looked up anew',
   },
@@ -314,5 +316,109 @@ export const sqlBugs: readonly PlantedBug[] = [
     replace: '',
     test: unread,
     claim: 'an SQL command whose commit finds something in the log',
+  },
+  {
+    name: 'that a left SQL command begins is not stored',
+    file: attempt,
+    find: '      await session.began(id, work.begun)\n',
+    replace: '',
+    test: left,
+    claim: 'an SQL command that ends its process',
+  },
+  {
+    name: 'an SQL command that may have ended its process runs beside others',
+    file: attempt,
+    find: 'this.#options.handlers.take(work.begun !== undefined && work.begun > 1 && !endsProcesses(work))',
+    replace: 'this.#options.handlers.take(false)',
+    test: left,
+    claim: 'an SQL command that ends its process',
+  },
+  {
+    name: 'an entity command that may have ended its process runs beside SQL handlers',
+    file: 'stateful/engine/take-turn.ts',
+    find: 'sql?.handlers.take(alone)',
+    replace: 'sql?.handlers.take(false)',
+    test: left,
+    claim: 'an entity command that is suspected waits',
+  },
+  {
+    name: 'a lane that waits for SQL handlers lets no partition go',
+    file: 'stateful/engine/lane.ts',
+    find: '      this.#changes.run()\n      await this.#wake.sleep(IDLE_MS_MAX)\n',
+    replace: '      await this.#wake.sleep(IDLE_MS_MAX)\n',
+    test: left,
+    claim: 'an entity command that is suspected waits',
+  },
+  {
+    name: 'what a broker delivers again is not under watch where it is an SQL command',
+    file: 'stateful/sql/divert.ts',
+    find: 'sql.addDirect(watched(work), ',
+    replace: 'sql.addDirect(work, ',
+    test: left,
+    claim: 'an SQL command that a broker delivers again',
+  },
+  {
+    name: 'an SQL command that has ended stays suspected',
+    file: attempt,
+    find: 'return begun === undefined ? [] : [envelope.id]',
+    replace: 'return begun === undefined ? [envelope.id] : []',
+    test: left,
+    claim: 'an SQL command that ends its process',
+  },
+  {
+    name: 'an SQL command that is given back is held to have ended its process',
+    file: 'stateful/sql/executor.ts',
+    find: '      await this.#takeBack(job)\n',
+    replace: '',
+    test: left,
+    claim: 'an SQL command under watch that is given back',
+  },
+  {
+    name: 'an SQL command that one process begins twice has ended another',
+    file: 'stateful/sql/executor.ts',
+    find: 'begun: isOwn ? before : before + 1',
+    replace: 'begun: before + 1',
+    test: executor,
+    claim: 'what was begun here and could not be',
+  },
+  {
+    name: 'a partition is not under watch any more while SQL commands of it are in hand',
+    file: 'stateful/engine/collect.ts',
+    find: 'served.has(partition) && watching?.has(partition) !== true',
+    replace: 'served.has(partition)',
+    test: 'src/stateful/engine/collect.test.ts',
+    claim: 'a partition is under watch as long as',
+  },
+  {
+    name: 'a partition whose log is not read on is taken for one that has run what was left',
+    file: 'stateful/engine/collect.ts',
+    find: 'served.has(partition) && watching?.has(partition) !== true',
+    replace: 'watching?.has(partition) !== true',
+    test: 'src/stateful/engine/collect.test.ts',
+    claim: 'a partition is under watch as long as',
+  },
+  {
+    name: 'a parked key is not under watch any more after a reconnect',
+    file: 'stateful/engine/parking.ts',
+    find: 'known?.leftBehind === true ?',
+    replace: 'known?.leftBehind === undefined ?',
+    test: 'src/stateful/engine/take-parked.test.ts',
+    claim: 'a key that a dead owner left stays',
+  },
+  {
+    name: 'an SQL handler that does not let go of the thread is not noticed',
+    file: 'stateful/engine/watchdog-thread.ts',
+    find: 'Atomics.load(counters, RUNNING) > 0',
+    replace: 'Atomics.load(counters, RUNNING) < 0',
+    test: watchdog,
+    claim: 'an SQL handler that does not let go',
+  },
+  {
+    name: 'an SQL handler that waits is taken for one that holds the thread',
+    file: 'stateful/engine/watchdog-thread.ts',
+    find: 'beats === beatsBefore && ',
+    replace: '',
+    test: watchdog,
+    claim: 'SQL handlers that wait, entity handlers',
   },
 ]

@@ -247,6 +247,12 @@ const parts: readonly Part[] = [
       textArray(deadLetters.map((letter) => letter.stack && storableText(letter.stack))),
     ],
   },
+  {
+    name: 'survived',
+    count: ({ survived = [] }) => survived.length,
+    sql: 'delete from twofold._attempt where id = any($1::uuid[])',
+    arrays: ({ survived = [] }) => [plainArray(survived)],
+  },
 ]
 
 /** A broker may have delivered anything; what is no JSON is told as a text. */

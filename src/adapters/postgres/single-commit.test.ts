@@ -24,6 +24,9 @@ afterAll(async () => {
 
 let ids = 0
 
+/** A command that nothing becomes of. */
+const IDLE = '0190b1d2-7000-7000-8000-ffffffffffff'
+
 /** The end of one command that came in a row of the log, with an Idempotency-Key and an event. */
 async function ended(): Promise<EffectBatch> {
   ids += 1
@@ -50,7 +53,7 @@ async function store(batch: EffectBatch): Promise<void> {
 /** All there is, but for the time at which the database has noted it. */
 async function stored(): Promise<unknown[]> {
   const rows: unknown[] = []
-  for (const table of ['_outcome', '_claim', '_event', '_command'])
+  for (const table of ['_outcome', '_claim', '_event', '_command', '_attempt'])
     rows.push(
       (await client.query(`select to_jsonb(stored) - 'at' as row from twofold.${table} stored`)).rows.map(({ row }) => row as unknown),
     )
@@ -58,7 +61,10 @@ async function stored(): Promise<unknown[]> {
 }
 
 test('one command is stored as the statement for many stores it', async () => {
-  const batch = await ended()
+  const whole = await ended()
+  const survived = whole.outcomes.map(({ id }) => id)
+  await client.query('insert into twofold._attempt select id, 1 from unnest($1::uuid[]) id', [[...survived, IDLE]])
+  const batch = { ...whole, survived }
   const seen: unknown[] = []
   await client.query('begin')
   for (const { text, values = [] } of [commitStatement(batch), singleCommit(batch) ?? { text: '' }]) {
@@ -69,7 +75,7 @@ test('one command is stored as the statement for many stores it', async () => {
   }
   await client.query('rollback')
   expect(seen[1]).toEqual(seen[0])
-  expect(seen[0]).toMatchObject([[{ status: 'succeeded' }], [{}], [{ count: 1 }], []])
+  expect(seen[0]).toMatchObject([[{ status: 'succeeded' }], [{}], [{ count: 1 }], [], [{ id: IDLE, count: 1 }]])
 })
 
 test('without a claim, an event or a row of the log the rest is stored', async () => {
@@ -77,7 +83,7 @@ test('without a claim, an event or a row of the log the rest is stored', async (
   await store({ ...whole, claims: [] })
   const { outcomes } = await ended()
   await store({ ...whole, claims: [], events: [], consumed: [], outcomes })
-  expect((await stored()).map((rows) => (rows as unknown[]).length)).toEqual([2, 0, 1, 2])
+  expect((await stored()).map((rows) => (rows as unknown[]).length)).toEqual([2, 0, 1, 2, 2])
 })
 
 test('an epoch that is over is refused as fenced', async () => {

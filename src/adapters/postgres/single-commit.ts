@@ -8,7 +8,7 @@ import type { Statement } from './round-trip.ts'
 type Values = readonly (string | null)[]
 
 interface Part {
-  readonly name: 'fence' | 'unread' | 'outcome' | 'claim' | 'event' | 'consumed'
+  readonly name: 'fence' | 'unread' | 'outcome' | 'claim' | 'event' | 'consumed' | 'survived'
   /** The CTE; `$1`, `$2` … stand for its own values and are renumbered. */
   readonly sql: string
   /** How many values it has. */
@@ -74,6 +74,12 @@ const parts: readonly Part[] = [
     width: 1,
     values: ({ consumed }) => consumed.map((seq) => [seq]),
     counted: 'conflict',
+  },
+  {
+    name: 'survived',
+    sql: 'delete from twofold._attempt where id = $1',
+    width: 1,
+    values: ({ survived = [] }) => survived.map((id) => [id]),
   },
 ]
 

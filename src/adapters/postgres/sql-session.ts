@@ -56,6 +56,14 @@ const LOOK = {
   exists (select 1 from twofold._command where seq = $2::bigint) as "rowWaits"`,
 } satisfies Statement
 
+// The higher number stays: a former owner that wakes up again must not undo what its successor has counted.
+const BEGAN = {
+  name: 'twofold_sql_began',
+  text: `insert into twofold._attempt as a (id, count) values ($1, $2)
+  on conflict (id) do update set count = greatest(a.count, excluded.count)`,
+  rows: false,
+} satisfies Statement
+
 export interface SqlSessionOptions {
   /** Ends the backend, by another connection. */
   readonly terminate: () => Promise<void>
@@ -111,6 +119,11 @@ export class PostgresSqlSession implements SqlSession {
     const broken = this.#broken ?? this.#handler?.broken
     if (broken !== undefined) return sqlState(broken) === '25P03' ? 'idle' : 'lost'
     return this.#handler?.again === true ? 'again' : undefined
+  }
+
+  async began(commandId: string, count: number): Promise<void> {
+    this.#answersOf(await this.#trips.send([{ ...BEGAN, values: [commandId, String(count)] }]))
+    await this.#reach('left-behind.begun')
   }
 
   async begin({ commandId, service, keys, claimHash, parkedSeq }: SqlStart): Promise<Standing> {

@@ -69,10 +69,12 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
     const direct = { works: mine, rows: [], left: [], unread: held }
     return sql === undefined ? direct : divert(direct, { ...diverting, sql, unreadAbove: (partition) => quiet.floorOf(partition) })
   }
+  // As of before: what has come to an end meanwhile is not in what was taken, and what was given back meanwhile is to run under watch again.
+  const watching = options.held.abandoned.size === 0 ? undefined : sql?.watching
   const { rows, more } = await takeLog(held, options)
   if (rows.length + delivered.length > 0) await options.crash?.reach('engine.taken')
   const parked = await takeDueParked(options)
-  const [left, rest] = leftBehind({ rows, more }, options.held)
+  const [left, rest] = leftBehind({ rows, more }, options.held, (partition) => served.has(partition) && watching?.has(partition) !== true)
   // Behind a backlog that did not fit, a direct command would overtake: it joins the log instead. Other partitions' are none of its business.
   const behind = more.size === 0 ? [] : mine.filter((work) => more.has(work.partition))
   for (const work of behind) settle(work, { status: 'deferred' })
@@ -84,7 +86,7 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
     left: [...parked.left, ...left.flatMap(worksOf), ...watched],
   }
   if (sql === undefined) return collected
-  return divert(collected, { ...diverting, sql })
+  return divert(collected, { ...diverting, sql, begunBefore: await countsOf(collected.left, sql, options) })
 }
 
 /**
@@ -118,12 +120,25 @@ async function takeLog(held: readonly number[], options: CollectorOptions): Prom
   return session.take(held, batchSizeMax, inHand)
 }
 
-/** The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there. */
-function leftBehind({ rows, more }: TakenLog, held: HeldPartitions): [readonly LogRow[], readonly LogRow[]] {
+/** How often the SQL commands among these were begun; what becomes of the others is asked for where they run. */
+async function countsOf(left: readonly Work[], sql: SqlExecutor, options: CollectorOptions): Promise<ReadonlyMap<string, number>> {
+  const ids = left.filter(({ envelope }) => sql.serves(envelope.service)).map(({ envelope }) => envelope.id)
+  return ids.length === 0 ? new Map() : (await options.session()).begunBefore(ids)
+}
+
+/**
+ * The rows of a take that a dead owner has left, and the others. A partition without any such row has run what was left there, if all of its
+ * rows were asked for.
+ */
+function leftBehind(
+  { rows, more }: TakenLog,
+  held: HeldPartitions,
+  wasAsked: (partition: number) => boolean,
+): [readonly LogRow[], readonly LogRow[]] {
   if (held.abandoned.size === 0) return [[], rows]
   const left = rows.filter((row) => held.isLeftBehind(row.partition, row.seq))
   const still = new Set(left.map((row) => row.partition))
-  for (const partition of held.abandoned) if (!more.has(partition) && !still.has(partition)) held.cleared(partition)
+  for (const partition of held.abandoned) if (wasAsked(partition) && !more.has(partition) && !still.has(partition)) held.cleared(partition)
   return [left, rows.filter((row) => !left.includes(row))]
 }
 

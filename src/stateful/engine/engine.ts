@@ -44,7 +44,7 @@ export interface EngineOptions {
   readonly fenced: (partitions: readonly number[]) => void
   /** Calls `wake` when commands were appended to the log: a hint. */
   readonly onAppended: (wake: () => void) => () => void
-  /** How long one run of an entity handler may take, in milliseconds, before the process is ended; `false`: for ever. */
+  /** How long one run of an entity handler may take, or an SQL handler hold the thread, in milliseconds, before the process is ended; `false`: for ever. */
   readonly handlerMs: number | false
   /** How old a service's command of the log may be that is run, in milliseconds; an older one becomes a dead letter. Default: however old. */
   readonly carriedMsMax?: ((service: string) => number) | undefined
@@ -78,7 +78,7 @@ export class Engine implements Service, DirectCarrier {
       batchSizeMax: options.batchSizeMax ?? 2000,
       overlapMin: options.overlapMin ?? 100,
       mailboxSizeMax: options.mailboxSizeMax ?? MAILBOX_SIZE_MAX,
-      sql: executorOf(options),
+      sql: executorOf(options, this.#watchdog),
       carried: carriedOf(options),
     })
   }
@@ -156,9 +156,9 @@ export class Engine implements Service, DirectCarrier {
   }
 }
 
-function executorOf({ sql, log, now, mayWrite, carriedMsMax }: EngineOptions): LaneOptions['sql'] {
+function executorOf({ sql, log, now, mayWrite, carriedMsMax }: EngineOptions, watch: Watchdog | undefined): LaneOptions['sql'] {
   if (sql === undefined || sql.sides.length === 0) return undefined
-  const options = { ...sql, connectionsMax: sql.connectionsMax ?? SQL_CONNECTIONS_MAX, log, now, mayWrite, carriedMsMax }
+  const options = { ...sql, connectionsMax: sql.connectionsMax ?? SQL_CONNECTIONS_MAX, log, now, mayWrite, carriedMsMax, watch }
   return (shared) => new SqlExecutor(options, shared)
 }
 

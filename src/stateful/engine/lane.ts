@@ -1,5 +1,5 @@
 // One lane: one commit at a time. Batches form by themselves from what arrived while the last commit was under way.
-import type { EffectStore } from '../../ports/effect-store.ts'
+import { BatchAborted, type EffectStore } from '../../ports/effect-store.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import type { Service } from '../../runtime/service.ts'
@@ -11,6 +11,7 @@ import type { CarriedWorks } from './carried-works.ts'
 import { Changes } from './changes.ts'
 import { collect, NOTHING } from './collect.ts'
 import { Committer, type CommitOptions, type PreparedBatch } from './commit-works.ts'
+import type { HandlerTurn } from './handler-turns.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { LaneSession } from './lane-session.ts'
 import { runLeftBehind } from './left-behind.ts'
@@ -18,6 +19,7 @@ import { Mailbox } from './mailbox.ts'
 import { Parking } from './parking.ts'
 import type { Relay } from './relay.ts'
 import { noteParked } from './take-parked.ts'
+import { takeTurn } from './take-turn.ts'
 import { settle, type Work } from './work.ts'
 
 /** How long an idle lane sleeps between looks at the log; a ring ends the sleep at once. */
@@ -228,12 +230,18 @@ export class Lane implements Service {
       // Whoever was answered just now, or is just arriving, shares this batch.
       await new Promise(setImmediate)
       this.#next = await this.#collect()
-      over = await this.#turn(this.#next)
-      const { works, rows, left, diverted, unread } = this.#next
+      const { works, rows, left, diverted, unread, stored } = this.#next
+      over = stored
       if (left.length > 0 && !(await this.#runLeft(left, givenBack))) return this.#deferNext()
       done = works.length + rows.length === 0
       // Where the log was quiet it is not read just because of them.
       if (done) return left.length > 0 || (diverted === true && (unread === undefined || this.#mailbox.size > 0))
+      const end = await this.#turn(works, false)
+      if (end === undefined) return this.#deferNext()
+      over = (isStored) => {
+        end()
+        stored?.(isStored)
+      }
       const prepared = { ...(await this.#committer.prepare(works, rows, unread)), givenBack }
       await this.#settled()
       this.#begin(prepared, over)
@@ -255,27 +263,35 @@ export class Lane implements Service {
   async #runLeft(left: readonly Work[], givenBack: number): Promise<boolean> {
     await this.#settled()
     if (this.#committer.givenBack !== givenBack) return false
-    const goesOn = (): void => void (this.#busySince = performance.now())
     return runLeftBehind(left, {
       session: await this.#session.open(),
       committer: this.#committer,
-      held: this.#held,
       begunHere: this.#begunHere,
-      goesOn,
+      turn: (works, alone) => {
+        // It is slow, not stuck.
+        this.#busySince = performance.now()
+        return this.#turn(works, alone)
+      },
       crash: this.#options.crash,
       shared: this.#next.shared,
     })
   }
 
-  /** Waits until SQL commands leave the numbers of these partitions alone. Until the batch is over they wait for it. */
-  async #turn({ works, left, stored }: Collected): Promise<Over | undefined> {
-    if (this.#sql === undefined || works.length + left.length === 0) return stored
-    const turn = this.#sql.numbering.take(new Set([...works, ...left].map((work) => work.partition)), this)
-    await turn.ready
-    return (isStored) => {
-      turn.end()
-      stored?.(isStored)
+  #turn(works: readonly Work[], alone: boolean): Promise<(() => void) | undefined> {
+    return takeTurn(works, alone, { sql: this.#sql, held: this.#held, lane: this, wait: (turn) => this.#changing(turn) })
+  }
+
+  /** Waits for SQL handlers, which may take long. Partitions change hands meanwhile. */
+  async #changing(turn: HandlerTurn): Promise<void> {
+    void turn.ready.then(() => this.#wake.ring())
+    while (!turn.isReady) {
+      await this.#settled()
+      this.#busySince = undefined
+      this.#changes.run()
+      await this.#wake.sleep(IDLE_MS_MAX)
+      if (this.#stopping.signal.aborted) throw new BatchAborted('lost', 'this instance is stopping')
     }
+    this.#busySince = performance.now()
   }
 
   /** What came behind something that was given back must not overtake it. */

@@ -29,9 +29,11 @@ export class Parking {
     this.#earliest = Math.min(this.#earliest, parked.dueAt)
   }
 
-  /** As the database has it. Commands of a key that are in hand (due never) are not taken a second time. */
+  /** As the database has it. Commands of a key that are in hand (due never) are not taken a second time; what a dead owner left stays that. */
   load(parked: ParkedKey): void {
-    if (this.#keys.get(cellKey(parked.service, parked.key))?.dueAt !== Infinity) this.set(parked)
+    const known = this.#keys.get(cellKey(parked.service, parked.key))
+    if (known?.dueAt === Infinity) return
+    this.set(known?.leftBehind === true ? { ...parked, leftBehind: true } : parked)
   }
 
   /** Looks all keys up anew but those in hand. None is forgotten before that: its commands would be overtaken. */

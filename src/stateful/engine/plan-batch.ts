@@ -127,7 +127,7 @@ class BatchPlan {
     if (waits || (origin.from !== 'parked' && this.#options.parkedKey(envelope.service, home))) return this.#park(work, 0, 0, undefined)
     const refusal = this.#options.refused.get(envelope.id)
     if (refusal !== undefined) return this.#failed(work, refusal)
-    if (work.begun !== undefined && work.begun > BEGUN_MAX) return this.#die(work, endedProcess(), BEGUN_MAX)
+    if (endsProcesses(work)) return this.#die(work, endedProcess(), BEGUN_MAX)
     const runner = this.#options.runners.get(envelope.service)
     const unreadable = loaded.find((cell) => cell instanceof UnreadableState)
     if (unreadable instanceof UnreadableState) return this.#failed(work, unreadable.error)
@@ -290,6 +290,11 @@ class BatchPlan {
 
 /** So often a command may be begun, and its process end, after the one it was first run by: then it is not begun again. */
 const BEGUN_MAX = 2
+
+/** Whether so many processes have ended while they ran it that it is not begun again. */
+export function endsProcesses({ begun = 0 }: Work): boolean {
+  return begun > BEGUN_MAX
+}
 
 /**
  * Whether it has waited in the log or at a broker for so long that it dies without being run: a copy of it may have run so long ago that its outcome is about

@@ -37,3 +37,15 @@ test('while parked keys are looked up anew none is forgotten, and none that is i
   expect(parking.due(1000, 10).map((each) => each.key)).toEqual(['c'])
   expect(parking.due(3000, 10).map((each) => each.key)).toEqual(['a', 'c'])
 })
+
+test('a key that a dead owner left stays under watch when parked keys are looked up anew after the log has run', () => {
+  const parking = new Parking()
+  noteParked([parked('1', 3000), parked('2', 3000, 'b')], new Set([1]), parking, () => 1000)
+  parking.set({ ...key, key: 'b', dueAt: 2000 })
+  parking.lookAgain(1000)
+  noteParked([parked('1', 3000), parked('2', 3000, 'b')], new Set(), parking, () => 1000)
+  expect(parking.due(3000, 10).map(({ key: name, leftBehind }) => [name, leftBehind])).toEqual([
+    ['a', true],
+    ['b', false],
+  ])
+})

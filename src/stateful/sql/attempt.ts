@@ -6,7 +6,7 @@
 import { TwofoldError } from '../../errors.ts'
 import { BatchAborted, emptyBatch, type EffectBatch } from '../../ports/effect-store.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
-import { isExpired, planBatch, type PlannedBatch } from '../engine/plan-batch.ts'
+import { endsProcesses, isExpired, planBatch, type PlannedBatch } from '../engine/plan-batch.ts'
 import type { Ran } from '../engine/run-command.ts'
 import { tellDead } from '../engine/tell-dead.ts'
 import { settle } from '../engine/work.ts'
@@ -37,23 +37,47 @@ export class Attempt {
 
   /** `failure`: what it has failed with already; the handler is not run again. @throws BatchAborted */
   async run(failure: unknown): Promise<void> {
-    const { work, parked } = this.#job
-    const { service, keys } = work.envelope
-    if (parked?.failed === true) return
+    if (this.#job.parked?.failed === true) return
     this.#mustHold()
-    const late = await this.#with(async (session) => {
-      if (!this.#looked) session.beginLater({ service, keys })
-      else if (!(await this.#begun(session))) return undefined
-      this.#job.running = true
-      this.#waits = work.origin.from !== 'parked' && this.#options.parking.has(service, keys[0] ?? '')
-      const unrun = this.#waits || failure !== undefined || isExpired(work, { carriedMsMax: this.#options.carriedMsMax, now: this.#now })
-      const ran = unrun ? failed(failure) : await this.#handled(session)
-      if (!session.usable) return onlyFailed(ran)
-      await this.#end(session, ran)
-      return undefined
-    })
+    const late = await this.#with((session) => this.#inTurn(() => this.#ran(session, failure)))
     // Its session was cut. Another one stores that; waiting for it while keeping a place in the pool could be for ever.
     if (late !== undefined) await this.#with((session) => this.#end(session, late))
+  }
+
+  /**
+   * Beside other handlers, or alone when it was begun before its process ended. Neither its keys are locked before that nor its transaction is
+   * begun, so that nobody waits for it who may have to end first.
+   */
+  async #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const { work, cut } = this.#job
+    const turn = this.#options.handlers.take(work.begun !== undefined && work.begun > 1 && !endsProcesses(work))
+    try {
+      if (!turn.isReady) await Promise.race([turn.ready, aborted(cut.signal)])
+      this.#mustHold()
+      return await run()
+    } finally {
+      turn.end()
+    }
+  }
+
+  /** Runs and stores it. What it ended with is returned where it is still to be stored, on another session. */
+  async #ran(session: SqlSession, failure: unknown): Promise<Ran | undefined> {
+    const { work } = this.#job
+    const { id, service, keys } = work.envelope
+    if (work.begun !== undefined && !endsProcesses(work)) {
+      this.#job.counted = true
+      await session.began(id, work.begun)
+    }
+    if (!this.#looked) session.beginLater({ service, keys })
+    else if (!(await this.#begun(session))) return undefined
+    this.#job.running = true
+    this.#waits = work.origin.from !== 'parked' && this.#options.parking.has(service, keys[0] ?? '')
+    const { carriedMsMax } = this.#options
+    const unrun = this.#waits || failure !== undefined || isExpired(work, { carriedMsMax, now: this.#now }) || endsProcesses(work)
+    const ran = unrun ? failed(failure) : await this.#handled(session)
+    if (!session.usable) return onlyFailed(ran)
+    await this.#end(session, ran)
+    return undefined
   }
 
   /** Begun, and looked up. False: it is at its end already. */
@@ -188,7 +212,7 @@ export class Attempt {
       const { service, keys } = work.envelope
       if (this.#waits && !parking.has(service, keys[0] ?? '')) throw new BatchAborted('conflict', 'its key goes on')
       const planned = this.#plan(ran)
-      const batch = { ...planned.batch, unreadAbove: this.#job.unreadAbove }
+      const batch = { ...planned.batch, unreadAbove: this.#job.unreadAbove, survived: this.#survived() }
       // What the handler changed is stored with a success, and with nothing else.
       await this.#answered(batch.outcomes[0]?.status === 'succeeded' ? session.commit(batch) : session.commitWithout(batch))
       for (const [partition, last] of planned.lastEvents) held.setLastEvent(partition, last)
@@ -250,6 +274,12 @@ export class Attempt {
     return row !== undefined && !row.dropped && row.remaining === 1 ? [row.seq] : []
   }
 
+  /** It has come to an end, and the process is still there. */
+  #survived(): readonly string[] {
+    const { begun, envelope } = this.#job.work
+    return begun === undefined ? [] : [envelope.id]
+  }
+
   #stored({ batch, answers, parkedKeys }: PlannedBatch): void {
     const { row, parked } = this.#job
     if (row !== undefined) row.remaining -= 1
@@ -284,10 +314,11 @@ export class Attempt {
     const turn = row === undefined ? undefined : this.#options.numbering.take([work.partition])
     try {
       await turn?.ready
+      const fences = [{ partition: work.partition, epoch: this.#options.held.epochOf(work.partition) }]
       const unparked = unpark && work.origin.from === 'parked' ? [work.origin.seq] : []
-      const batch: EffectBatch = { ...emptyBatch, consumed: this.#consumed(), unparked }
-      if (batch.consumed.length + unparked.length === 0) await session.rollback()
-      else await session.commitWithout(batch)
+      const [consumed, survived] = [this.#consumed(), this.#survived()]
+      if (consumed.length + unparked.length + survived.length === 0) await session.rollback()
+      else await session.commitWithout({ ...emptyBatch, fences, consumed, unparked, survived })
       if (row !== undefined) row.remaining -= 1
     } catch (error) {
       // Somebody else has consumed it meanwhile.

@@ -30,24 +30,30 @@ export interface DivertOptions {
   readonly givenBack: number | undefined
   /** Where the log was not read: above which number of it a partition's commands have to look for themselves. */
   readonly unreadAbove?: ((partition: number) => number) | undefined
+  /** How often those that an owner that died has left were begun before, by id. */
+  readonly begunBefore?: ReadonlyMap<string, number> | undefined
   /** Told of what a broker delivered and there is no room for: it stays in hand. */
   readonly noRoom: (works: readonly Work[]) => void
 }
 
 /** What is left for the lane. */
-export function divert(collected: Collected, { sql, parking, now, givenBack, unreadAbove, noRoom }: DivertOptions): Collected {
+export function divert(collected: Collected, { sql, parking, now, givenBack, unreadAbove, begunBefore, noRoom }: DivertOptions): Collected {
   const isSql = ({ envelope, fault }: Work): boolean => fault === undefined && sql.serves(envelope.service)
   const all = [...collected.left, ...collected.works]
   if (!all.some(isSql)) return collected
   // What was given back meanwhile is missing in what was taken, and what came behind it must not overtake it.
   const open = sql.givenBack === givenBack
   let diverted = false
-  divertParked(
-    all.filter((work) => isSql(work) && work.origin.from === 'parked'),
-    sql,
-    parking,
-    now,
-  )
+  const ofDead = new Set(collected.left)
+  const watched = (work: Work): Work => (ofDead.has(work) ? sql.watched(work, begunBefore?.get(work.envelope.id) ?? 0) : work)
+  for (const group of parkedOf(all.filter(isSql))) {
+    const [head] = group
+    const { service, keys } = head.envelope
+    const key = { service, key: keys[0] ?? '', partition: head.partition, dueAt: now + NO_ROOM_MS, leftBehind: ofDead.has(head) }
+    // One that finds no room is looked at again in a moment.
+    if (sql.takes(head.partition)) sql.addParked(key, group.map(watched))
+    else parking.set(key)
+  }
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const shared = new Set<string>()
   const consumedThere = new Set<string>()
@@ -65,7 +71,7 @@ export function divert(collected: Collected, { sql, parking, now, givenBack, unr
       if (mixed) shared.add(seq)
       consumedThere.add(seq)
       diverted = true
-      sql.addRow(seq, theirs, mixed ? promise : undefined)
+      sql.addRow(seq, theirs.map(watched), mixed ? promise : undefined)
     }
   }
   const kept = (work: Work): boolean => {
@@ -79,7 +85,7 @@ export function divert(collected: Collected, { sql, parking, now, givenBack, unr
     }
     if (!isSql(work)) return true
     diverted = true
-    sql.addDirect(work, unreadAbove?.(work.partition))
+    sql.addDirect(watched(work), unreadAbove?.(work.partition))
     return false
   }
   const [left, works] = [collected.left.filter(kept), collected.works.filter(kept)]
@@ -88,15 +94,11 @@ export function divert(collected: Collected, { sql, parking, now, givenBack, unr
   return { works, rows, left, diverted, unread: collected.unread, ...(shared.size > 0 ? { shared, stored: resolve } : {}) }
 }
 
-/** Key by key. One that finds no room is looked at again in a moment. */
-function divertParked(works: readonly Work[], sql: SqlExecutor, parking: Parking, now: number): void {
-  for (const group of Map.groupBy(works, ({ envelope }) => cellKey(envelope.service, envelope.keys[0] ?? '')).values()) {
-    const [head] = group
-    if (head === undefined) continue
-    const key = { service: head.envelope.service, key: head.envelope.keys[0] ?? '', partition: head.partition, dueAt: now + NO_ROOM_MS }
-    if (sql.takes(head.partition)) sql.addParked(key, group)
-    else parking.set(key)
-  }
+/** The parked ones, key by key. */
+function parkedOf(works: readonly Work[]): (readonly [Work, ...Work[]])[] {
+  const parked = works.filter(({ origin }) => origin.from === 'parked')
+  const keys = Map.groupBy(parked, ({ envelope }) => cellKey(envelope.service, envelope.keys[0] ?? ''))
+  return [...keys.values()] as [Work, ...Work[]][]
 }
 
 const NO_ROOM_MS = 100

@@ -22,6 +22,7 @@ interface Given {
   readonly handler?: () => Promise<void>
   readonly connectionsMax?: number
   readonly commit?: () => Promise<void>
+  readonly commitWithout?: (batch: EffectBatch) => Promise<void>
   readonly behind?: (works: readonly Work[]) => void
 }
 
@@ -31,11 +32,13 @@ function scene({
   handler = async () => undefined,
   connectionsMax = 8,
   commit,
+  commitWithout,
   behind = () => undefined,
 }: Given) {
   const cuts: string[] = []
   const stored: EffectBatch[] = []
   const session: SqlSession = {
+    began: async () => undefined,
     begin,
     beginLater: () => undefined,
     hasBegun: true,
@@ -44,7 +47,7 @@ function scene({
     transaction: { query: async () => ({ rows: [], rowCount: 0 }) },
     trouble: undefined,
     commit: commit ?? (async (batch) => void stored.push(batch)),
-    commitWithout: async (batch) => void stored.push(batch),
+    commitWithout: commitWithout ?? (async (batch) => void stored.push(batch)),
     rollback: async () => undefined,
     look: async () => ({ lastEvent: 0, rowWaits: true }),
     cut: async () => void cuts.push('cut'),
@@ -183,3 +186,26 @@ test('an SQL command whose COMMIT was refused is told as one that has not begun'
   expect(await promise).toEqual({ status: 'deferred' })
   await executor.stop()
 })
+
+test.each([
+  ['conflict', 1],
+  ['fenced', 2],
+] as const)(
+  'what was begun here and could not be taken back (%s) does not count again, unless it is another owner’s',
+  async (failure, begun) => {
+    const [running, hold] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const handler = async (): Promise<void> => {
+      running.resolve()
+      await hold.promise
+    }
+    const { executor } = scene({ handler, commitWithout: () => Promise.reject(new BatchAborted(failure, 'not now')) })
+    const left = executor.watched(work('a', 1, { from: 'log', row: '1' }), 0)
+    expect(left.begun).toBe(1)
+    executor.addRow('1', [left])
+    await running.promise
+    expect([...executor.watching]).toEqual([1])
+    await executor.leave([1])
+    expect([executor.watched(left, 1).begun, executor.watched(left, 1).begun, executor.watching.size]).toEqual([begun, 2, 0])
+    await executor.stop()
+  },
+)

@@ -4,7 +4,10 @@
 // A partition is `served`, `full` (more of its commands wait in the log than fit here; it is not read on until half of them are done) or
 // `left` (given up: what waits goes back, what runs gets a moment to end and is cut then).
 import { pause } from '../../runtime/backoff.ts'
+import { BatchAborted, emptyBatch } from '../../ports/effect-store.ts'
 import type { SqlStore } from '../../ports/sql-store.ts'
+import { HandlerTurns } from '../engine/handler-turns.ts'
+import type { SqlHandlerWatch } from '../engine/watchdog.ts'
 import type { Parking } from '../engine/parking.ts'
 import type { ParkedKey } from '../engine/plan-batch.ts'
 import { settle, type Work } from '../engine/work.ts'
@@ -32,6 +35,8 @@ export interface SqlExecutorOptions extends Pick<JobOptions, 'handlerMs' | 'log'
   readonly store: SqlStore
   /** Connections at most; so many handlers run at a time. */
   readonly connectionsMax: number
+  /** Told which handlers run. */
+  readonly watch?: SqlHandlerWatch | undefined
 }
 
 /** What the lane shares with it. */
@@ -40,6 +45,8 @@ export type SqlShared = Pick<JobOptions, 'held' | 'parking' | 'fenced' | 'ring' 
 export class SqlExecutor {
   /** One partition numbers its events one transaction after the other: the batches of the lane take their turn here too. */
   readonly numbering = new Turns<number>()
+  /** Who runs handlers beside whom: the batches of the lane take their turn here too, and before that for the numbers. */
+  readonly handlers = new HandlerTurns()
   readonly #options: JobOptions
   readonly #pool: SessionPool
   readonly #ring: () => void
@@ -50,13 +57,15 @@ export class SqlExecutor {
   readonly #counts = new Map<number, number>()
   readonly #full = new Set<number>()
   readonly #left = new Set<number>()
+  /** How often commands were begun that were given back while that could not be taken back. */
+  readonly #begun = new Map<string, number>()
   #stopping = false
   #givenBack = 0
 
-  constructor({ sides, store, connectionsMax, ...rest }: SqlExecutorOptions, shared: SqlShared) {
-    const runners = new Map(sides.map((side) => [side.contract.name, new SqlCommandRunner(side)]))
+  constructor({ sides, store, connectionsMax, watch, ...rest }: SqlExecutorOptions, shared: SqlShared) {
+    const runners = new Map(sides.map((side) => [side.contract.name, new SqlCommandRunner(side, watch)]))
     this.#pool = new SessionPool(store, connectionsMax)
-    this.#options = { ...rest, ...shared, runners, pool: this.#pool, numbering: this.numbering }
+    this.#options = { ...rest, ...shared, runners, pool: this.#pool, numbering: this.numbering, handlers: this.handlers }
     this.#parking = shared.parking
     this.#ring = shared.ring
   }
@@ -77,6 +86,19 @@ export class SqlExecutor {
 
   inHand(commandId: string): boolean {
     return this.#jobs.size > 0 && [...this.#jobs.keys()].some(({ work }) => work.envelope.id === commandId)
+  }
+
+  /** Partitions with something in hand that runs under watch. */
+  get watching(): ReadonlySet<number> {
+    return new Set([...this.#jobs.keys()].flatMap(({ work }) => (work.begun === undefined ? [] : [work.partition])))
+  }
+
+  /** A command that a dead owner left, to be run under watch. `before`: how often it was begun, this process's own last time included. */
+  watched(work: Work, before: number): Work {
+    const { id } = work.envelope
+    const isOwn = this.#begun.get(id) === before
+    this.#begun.delete(id)
+    return { ...work, begun: isOwn ? before : before + 1 }
   }
 
   isFull(partition: number): boolean {
@@ -159,6 +181,7 @@ export class SqlExecutor {
       const end = await runJob(job, this.#options)
       if (end === 'ended') return
       if (end === 'behind' && !job.cut.signal.aborted) return this.#putBack(job)
+      await this.#takeBack(job)
       // It may have been parked by a commit whose answer was lost.
       if (job.doubtful && this.#options.held.has(work.partition)) noteWaiting(job, this.#options)
       // Whoever gave it up has given back what waits behind it already.
@@ -174,6 +197,18 @@ export class SqlExecutor {
       this.#jobs.delete(job)
       this.#counts.set(work.partition, this.#count(work.partition) - 1)
       this.#done(job)
+    }
+  }
+
+  /** It was begun under watch and is given back: this process is still there, so that is held against nobody. */
+  async #takeBack({ work: { begun, envelope, partition }, cut, counted }: Job): Promise<void> {
+    if (begun === undefined || !counted) return
+    const fences = [{ partition, epoch: this.#options.held.epochOf(partition) }]
+    const batch = { ...emptyBatch, fences, survived: [envelope.id] }
+    try {
+      await this.#pool.with((session) => session.commitWithout(batch), cut.signal)
+    } catch (error) {
+      if (!(error instanceof BatchAborted && error.failure === 'fenced')) this.#begun.set(envelope.id, begun)
     }
   }
 

@@ -1,6 +1,7 @@
 // A command of an SQL service in the engine's hands: from where it was handed over until it is stored, or given back.
 import type { Logger } from '../../runtime/logger.ts'
 import { cellKey } from '../engine/cells.ts'
+import type { HandlerTurns } from '../engine/handler-turns.ts'
 import type { HeldPartitions } from '../engine/held-partitions.ts'
 import type { Parking } from '../engine/parking.ts'
 import type { ParkedKey } from '../engine/plan-batch.ts'
@@ -46,6 +47,8 @@ export interface Job {
   running: boolean
   /** The last attempt had its keys, and ran the handler. */
   begun: boolean
+  /** It is stored that its handler was begun under watch, or may be. */
+  counted: boolean
   /** A commit of it was refused or its answer lost: what the numbers of events rest on has to be read again. */
   doubtful: boolean
   /** It waits in the mailbox again, with its caller. */
@@ -55,7 +58,7 @@ export interface Job {
 export function jobOf(work: Work, { row, parked, unreadAbove }: Partial<Pick<Job, 'row' | 'parked' | 'unreadAbove'>> = {}): Job {
   const { service, keys } = work.envelope
   const names = keys.map((key) => cellKey(service, key))
-  const fresh = { running: false, begun: false, doubtful: false, putBack: false }
+  const fresh = { running: false, begun: false, counted: false, doubtful: false, putBack: false }
   return { work, names, row, parked, unreadAbove, cut: new AbortController(), ...fresh }
 }
 
@@ -65,6 +68,8 @@ export interface JobOptions {
   readonly pool: SessionPool
   readonly held: HeldPartitions
   readonly parking: Parking
+  /** Handlers run beside each other; one that may have ended a process runs alone. */
+  readonly handlers: HandlerTurns
   /** One partition numbers its events one transaction after the other, whoever makes them. */
   readonly numbering: Turns<number>
   /** How long one run of a handler may take, in milliseconds. */

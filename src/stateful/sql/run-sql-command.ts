@@ -5,6 +5,7 @@ import { RejectedByHandler } from '../../contract/handler-context.ts'
 import { PRECONDITION_FAILED } from '../../contract/condition.ts'
 import type { Transaction } from '../../ports/database.ts'
 import { checked, emitted, mapEach, misused, rejected, rejecters, unknown, type Emitted, type Ran } from '../engine/run-command.ts'
+import type { SqlHandlerWatch } from '../engine/watchdog.ts'
 import type { AnySqlContext, AnySqlHandler, AnyStatefulSql } from '../stateful-sql.ts'
 
 interface Ready {
@@ -24,9 +25,11 @@ export interface SqlRunGiven {
 export class SqlCommandRunner {
   readonly #side: AnyStatefulSql
   readonly #commands: ReadonlyMap<string, Ready>
+  readonly #watch: SqlHandlerWatch | undefined
 
-  constructor(side: AnyStatefulSql) {
+  constructor(side: AnyStatefulSql, watch?: SqlHandlerWatch) {
     this.#side = side
+    this.#watch = watch
     this.#commands = new Map(
       Object.values(side.contract.commands).map((command) => {
         const handler = side.handlers[command.name]
@@ -54,6 +57,8 @@ export class SqlCommandRunner {
       if (over) throw misused('emit was called after its handler had ended; a handler does everything before it returns')
       events.push(emitted(event, data))
     })
+    // Until it has ended by itself, also when it was cut: what goes on in the background can hold the thread as well.
+    const left = this.#watch?.entered(id)
     try {
       const parsed = checked(command.input, JSON.parse(input), `the input of ${command.service}.${name}`)
       const reply = await handler(parsed, { key: keys[0] ?? '', keys, commandId: id, now, emit, reject, tx, signal })
@@ -62,6 +67,7 @@ export class SqlCommandRunner {
     } catch (error) {
       return error instanceof RejectedByHandler ? rejected(command, error) : { status: 'failed', error }
     } finally {
+      left?.()
       over = true
     }
   }
