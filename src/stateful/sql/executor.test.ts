@@ -144,6 +144,26 @@ test('a parked command that still runs is not taken up a second time when those 
   await executor.stop()
 })
 
+test('a row whose other commands were not stored goes back at once, whoever has its keys', async () => {
+  const [running, hold] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const handler = async (): Promise<void> => {
+    running.resolve()
+    await hold.promise
+  }
+  const { executor } = scene({ handler })
+  executor.addDirect(work('a', 1, { from: 'direct', settle: () => undefined }))
+  await running.promise
+  const stored = Promise.withResolvers<boolean>()
+  const { givenBack } = executor
+  executor.addRow('9', [work('a', 1, { from: 'log', row: '9' })], stored.promise)
+  stored.resolve(false)
+  // Before the log is read again.
+  await new Promise(setImmediate)
+  expect([executor.rows, executor.givenBack]).toEqual([[], givenBack + 1])
+  hold.resolve()
+  await executor.stop()
+})
+
 test('a key that is locked elsewhere again and again is no failure of the command, however often', async () => {
   let busy = 0
   const begin = async (): Promise<Standing> => {

@@ -116,6 +116,7 @@ export class SqlExecutor {
   addRow(seq: string, works: readonly Work[], ready?: Promise<boolean>): void {
     const row: RowInHand = { seq, remaining: works.length, dropped: false, ready }
     this.#rows.set(seq, row)
+    void this.#unlessStored(row, works)
     for (const work of works) this.#add(jobOf(work, { row }))
   }
 
@@ -176,7 +177,7 @@ export class SqlExecutor {
     try {
       await turn.ready
       // The lane that stores the rest of the row may itself be waiting for PostgreSQL, or for this command to be given up.
-      if (row?.ready !== undefined && !(await Promise.race([row.ready, aborted(job.cut.signal)]))) this.#giveBack(work.partition)
+      if (row?.ready !== undefined) await Promise.race([row.ready, aborted(job.cut.signal)])
       if (job.cut.signal.aborted) return
       const end = await runJob(job, this.#options)
       if (end === 'ended') return
@@ -198,6 +199,14 @@ export class SqlExecutor {
       this.#counts.set(work.partition, this.#count(work.partition) - 1)
       this.#done(job)
     }
+  }
+
+  /**
+   * Gives a row back whose other commands were not stored. Not only when it is the turn of one of its keys: it is taken from the log again,
+   * before what came behind it.
+   */
+  async #unlessStored(row: RowInHand, works: readonly Work[]): Promise<void> {
+    if ((await row.ready) === false && this.#rows.get(row.seq) === row) this.#giveBack(works[0]?.partition ?? 0)
   }
 
   /** It was begun under watch and is given back: this process is still there, so that is held against nobody. */
