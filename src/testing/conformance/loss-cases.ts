@@ -5,6 +5,9 @@ import { isLog, type Case } from './case.ts'
 import { eventually } from './eventually.ts'
 import { onStage, type Stage } from './stage.ts'
 
+/** A broker takes seconds to start, and should have the machine to itself meanwhile. */
+const EVERY_MS = 40
+
 /** Why nothing can be said of a restart. */
 function unrestarted({ features, broker }: Pick<ConformanceSubject, 'features' | 'broker'>): string | undefined {
   if (!isLog(features) && !features.durable) return 'what it holds ends with it (`features.durable` is false)'
@@ -31,7 +34,7 @@ export const lossCases: readonly Case[] = [
     saysNothing: unrestarted,
     check: onBroker(async (stage, broker) => {
       const app = await stage.start()
-      const loads = stage.loads(() => app)
+      const loads = stage.loads(() => app, EVERY_MS)
       await stage.goOn(loads)
       await broker.end('killed')
       await eventually('commands are refused', async () => (await stage.send(app, 'accounts/tell', 'nobody', 1)).status === 503)
@@ -49,7 +52,7 @@ export const lossCases: readonly Case[] = [
         : unrestarted(subject),
     check: onBroker(async (stage, broker) => {
       const app = await stage.start({ whenAway: 'log' })
-      const loads = stage.loads(() => app)
+      const loads = stage.loads(() => app, EVERY_MS)
       await stage.goOn(loads)
       await broker.end('in order')
       // Not one of theirs: what was under way may wait for its confirmation, as long as it is worth waiting for.

@@ -22,6 +22,7 @@ export function range(to: number, from = 1): number[] {
 export class Load {
   readonly account: string
   readonly #stopping = new AbortController()
+  readonly #everyMs: number
   readonly #send: (number: number, key: string) => Promise<number>
   readonly #ended: Promise<void>
   /** So many were taken. */
@@ -29,8 +30,9 @@ export class Load {
   /** So many answers were none of that. */
   refused = 0
 
-  constructor(account: string, send: (number: number, key: string) => Promise<number>) {
+  constructor(account: string, everyMs: number, send: (number: number, key: string) => Promise<number>) {
     this.account = account
+    this.#everyMs = everyMs
     this.#send = send
     this.#ended = this.#run()
     this.#ended.catch(() => undefined)
@@ -46,12 +48,14 @@ export class Load {
       const key = randomUUID()
       const isTaken = async (): Promise<boolean> => {
         const status = await this.#send(number, key).catch(() => 0)
-        if (status !== 202) this.refused += 1
-        return status === 202
+        if (status === 202) return true
+        this.refused += 1
+        await new Promise((resolve) => setTimeout(resolve, this.#everyMs))
+        return false
       }
       await eventually(`number ${number} of '${this.account}' is taken`, isTaken, AWAY_MS_MAX)
       this.taken = number
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await new Promise((resolve) => setTimeout(resolve, this.#everyMs))
     }
   }
 }
@@ -181,11 +185,11 @@ export class Stage {
     }
   }
 
-  /** Six accounts that are sent numbers until `holds`, by way of whatever instance `app` names by then. */
-  loads(app: () => Instance): readonly Load[] {
+  /** Six accounts that are sent numbers until `holds`, by way of whatever instance `app` names by then. `everyMs`: how fast. */
+  loads(app: () => Instance, everyMs = 5): readonly Load[] {
     const loads = range(6).map((at) => {
       const account = `account-${at}`
-      return new Load(account, async (number, key) => (await this.send(app(), 'accounts/tell', account, number, {}, key)).status)
+      return new Load(account, everyMs, async (number, key) => (await this.send(app(), 'accounts/tell', account, number, {}, key)).status)
     })
     for (const load of loads) this.#loads.add(load)
     return loads
