@@ -199,7 +199,6 @@ class ScenarioRun {
             AMQP_URL: this.#proxy?.url ?? amqpUrl,
             LEDGER_APP: this.#app,
           }),
-      NODE_COMPILE_CACHE: join(tmpdir(), 'twofold-crash-cache'),
       ...(armed && point !== 'anywhere' ? { TWOFOLD_CRASH: `${point}:${pass}:${action}` } : {}),
     })
     this.#programs.push(program)

@@ -110,8 +110,8 @@ export const bugs: readonly PlantedBug[] = [
     file: 'adapters/postgres/log-reader.ts',
     find: "from twofold._command where seq > $1 limit 1'",
     replace: "from twofold._command where seq < $1 limit 1'",
-    test: engine,
-    claim: 'what is appended where nothing waited before',
+    test: 'src/adapters/postgres/log-floor.test.ts',
+    claim: 'what is appended to a log in which nothing waited',
   },
   {
     name: 'a commit does not look into the log that was not read',

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import pg from 'pg'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { encodeEnvelope } from '../../contract/envelope.ts'
@@ -102,6 +102,23 @@ test('an append that is committed late, behind newer ones that were consumed lon
   await client.query('delete from twofold._command')
   await slow.end()
   await session.close()
+})
+
+test('what is appended to a log in which nothing waited is taken at once', async () => {
+  // No time passes: the log is never due to be looked at anew.
+  vi.useFakeTimers({ toFake: ['performance'] })
+  const session = await open()
+  try {
+    for (let round = 0; round < 3; round += 1) {
+      expect(await taken(session)).toEqual([])
+      const appended = await append(client, 1)
+      expect(await taken(session)).toEqual([appended])
+      await client.query('delete from twofold._command')
+    }
+  } finally {
+    vi.useRealTimers()
+    await session.close()
+  }
 })
 
 test('while a reader holds a snapshot a take does not walk over what was consumed before', async () => {
