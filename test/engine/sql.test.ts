@@ -100,7 +100,7 @@ test('an SQL command that would end otherwise when it is run again is told its f
     session: (real) =>
       butSql(real, {
         commitWithout(batch) {
-          failures.push(...[...batch.parked.map(({ error }) => error), ...batch.deadLetters.map(({ error }) => error)])
+          for (const { error } of [...batch.parked, ...batch.deadLetters]) failures.push(error)
           return real.commitWithout(batch)
         },
       }),

@@ -11,8 +11,9 @@ const LONGEST = ['test/crash/crash', 'test/e2e/kill', 'test/carriers/conformance
 
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const others = await super.sort(files)
-    return others.toSorted((a, b) => this.#place(a) - this.#place(b))
+    // oxlint-disable-next-line unicorn/no-array-sort -- Vitest's own name
+    const sorted = await super.sort(files)
+    return sorted.toSorted((a, b) => this.#place(a) - this.#place(b))
   }
 
   #place({ moduleId }: TestSpecification): number {
