@@ -2,12 +2,13 @@
 import { pino } from 'pino'
 import { startBackend, type Backend } from '../src/app/backend.ts'
 import { resolveOptions, type StartOptions } from '../src/app/options.ts'
+import type { App } from '../src/app/define-app.ts'
 import { accountName, bankApp } from './bank.ts'
 
 /** Starts one; by default it holds both sides and has taken all partitions when this returns. */
-export async function bankBackend(url: string, options: StartOptions = {}): Promise<Backend> {
+export async function bankBackend(url: string, options: StartOptions = {}, app: App = bankApp): Promise<Backend> {
   const resolved = resolveOptions({ roles: ['stateless', 'stateful'], ...options })
-  const backend = await startBackend(bankApp, url, resolved, pino({ level: 'warn' }))
+  const backend = await startBackend(app, url, resolved, pino({ level: 'warn' }))
   if (resolved.roles.includes('stateful')) await untilOwned(backend)
   return backend
 }

@@ -79,6 +79,17 @@ export async function emptied(client: pg.Client): Promise<void> {
   throw new Error('commands still wait in the log after a minute')
 }
 
+/** Once so many commands have had their effect. What a broker holds is not in the log: the versions tell. */
+export async function finished(client: pg.Client, commands: number): Promise<void> {
+  await emptied(client)
+  for (let tries = 0; tries < 6000; tries += 1) {
+    const { rows } = await client.query<{ done: string }>('select coalesce(sum(version), 0) as done from twofold._entity')
+    if (Number(rows[0]?.done) >= commands) return
+    await delay(10)
+  }
+  throw new Error('not every command has had its effect after a minute')
+}
+
 const GOODBYE_MS = 5000
 
 /**

@@ -5,7 +5,7 @@ import type { ResultFile, ScenarioFigures } from './results.ts'
 const SHOWN = ['one-transaction-each', 'batch-sql-ceiling', 'fastify-bare']
 
 /** What is set against the peers: the effect of a command, by each of its ways in. */
-const AGAINST_PEERS = ['engine-direct', 'engine-log', 'http-accept', 'http-sync-128']
+const AGAINST_PEERS = ['engine-direct', 'engine-log', 'engine-rabbitmq', 'http-accept', 'http-sync-128']
 
 export function resultTable({ scenarios, failures }: Pick<ResultFile, 'scenarios' | 'failures'>): string {
   const rows = scenarios.map((one) => [

@@ -1,7 +1,7 @@
 // Everything that `npm run bench` measures, in this order. A new scenario is a file beside this one and a name in this list.
 import type { Scenario } from '../scenario.ts'
 import { batchSqlCeiling } from './batch-sql-ceiling.ts'
-import { engineDirect, engineLog, hotKey, multiKey } from './engine.ts'
+import { engineDirect, engineLog, engineRabbitMq, hotKey, multiKey } from './engine.ts'
 import { growthBacklog, growthHistory, growthKeys } from './growth.ts'
 import { direct, fastifyBare, httpAccept, httpAcceptKafka, httpAcceptRabbitMq, httpKeyed, httpOpen, httpSync } from './http.ts'
 import { moves } from './moves.ts'
@@ -13,6 +13,7 @@ export const scenarios: readonly Scenario[] = [
   batchSqlCeiling,
   engineDirect,
   engineLog,
+  engineRabbitMq,
   hotKey,
   multiKey,
   sqlHandlers,

@@ -1,14 +1,15 @@
 // The engine without HTTP: commands handed to the owner directly, appended to the log, and all for one key.
-import { pino } from 'pino'
 import type pg from 'pg'
+import type { CarrierName } from 'twofold'
 import type { App } from '../../src/app/define-app.ts'
-import { startBackend, type Backend } from '../../src/app/backend.ts'
-import { resolveOptions } from '../../src/app/options.ts'
+import type { Backend } from '../../src/app/backend.ts'
 import type { Envelope } from '../../src/contract/envelope.ts'
+import { bankBackend } from '../backend.ts'
 import { accountName, bankApp, verifyBank } from '../bank.ts'
-import { withCpu } from '../cpu.ts'
+import { withEmptyQueues } from '../brokers.ts'
+import { withCpu, type Cpu } from '../cpu.ts'
 import { closedLoad, countedLoad, type Load } from '../load.ts'
-import { emptied, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
+import { finished, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
 
 const CALLERS = 4000
 const ACCOUNTS = 10_000
@@ -31,33 +32,42 @@ const EFFECT_AWAITED_EACH = 5
 
 export const engineLog: Scenario = {
   name: 'engine-log',
-  async run(setting) {
-    const load = await withBackend(setting, async (backend, client) => {
-      const sentBy = new Uint32Array(CALLERS)
-      const append: Send = async (at, caller) => {
-        const credit = creditOf('creditLater', accountName((at * 7919) % ACCOUNTS), 1)
-        const envelope = { id: backend.ports.ids.next(), service: 'bank', ...credit }
-        await backend.ports.log.append({ envelope })
-        sentBy[caller] = ((sentBy[caller] ?? 0) + 1) % EFFECT_AWAITED_EACH
-        if (sentBy[caller] === 0) await backend.ports.outcomes.find(envelope.id, 60_000)
-      }
-      const before = await closedLoad(CALLERS, WARM_UP_SECONDS, append)
-      await emptied(client)
-      const untilDone = async (): Promise<Load> => {
-        const started = performance.now()
-        const appends = await closedLoad(CALLERS, setting.seconds, append)
-        // Durable is not enough: what counts is committed effects, the last one included.
-        await emptied(client)
-        return { ...appends, perSecond: appends.sent / ((performance.now() - started) / 1000) }
-      }
-      const after = await withCpu(client, untilDone, ({ sent }) => sent)
-      await verifyBank(client, { done: before.sent + after.sent, cents: before.sent + after.sent })
-      return after
-    })
-    // How long an append takes is not what a caller waits for.
-    const { p50Ms: _append, p99Ms: _appends, ...result } = resultOf('engine-log', load)
-    return [result]
-  },
+  run: (setting) => accepted('engine-log', setting),
+}
+
+/** What `engine-log` does, through RabbitMQ: published, confirmed, consumed, committed, acknowledged. */
+export const engineRabbitMq: Scenario = {
+  name: 'engine-rabbitmq',
+  run: (setting) => withEmptyQueues(() => accepted('engine-rabbitmq', setting, 'rabbitmq')),
+}
+
+async function accepted(name: string, setting: Setting, carrier: CarrierName = 'postgres'): Promise<readonly Result[]> {
+  const accept = async (backend: Backend, client: pg.Client): Promise<Load & Cpu> => {
+    const sentBy = new Uint32Array(CALLERS)
+    const append: Send = async (at, caller) => {
+      const credit = creditOf('creditLater', accountName((at * 7919) % ACCOUNTS), 1)
+      const envelope = { id: backend.ports.ids.next(), service: 'bank', ...credit }
+      await backend.ports.log.append({ envelope })
+      sentBy[caller] = ((sentBy[caller] ?? 0) + 1) % EFFECT_AWAITED_EACH
+      if (sentBy[caller] === 0) await backend.ports.outcomes.find(envelope.id, 60_000)
+    }
+    const before = await closedLoad(CALLERS, WARM_UP_SECONDS, append)
+    await finished(client, before.sent)
+    const untilDone = async (): Promise<Load> => {
+      const started = performance.now()
+      const appends = await closedLoad(CALLERS, setting.seconds, append)
+      // Durable is not enough: what counts is committed effects, the last one included.
+      await finished(client, before.sent + appends.sent)
+      return { ...appends, perSecond: appends.sent / ((performance.now() - started) / 1000) }
+    }
+    const after = await withCpu(client, untilDone, ({ sent }) => sent)
+    await verifyBank(client, { done: before.sent + after.sent, cents: before.sent + after.sent })
+    return after
+  }
+  const load = await withBackend(setting, accept, { carrier })
+  // How long an append takes is not what a caller waits for.
+  const { p50Ms: _append, p99Ms: _appends, ...result } = resultOf(name, load)
+  return [result]
 }
 
 /** Enough on every account that no transfer of a run is refused. */
@@ -123,23 +133,14 @@ async function measured(name: string, setting: Setting, prepare: (backend: Backe
 export async function withBackend<Value>(
   setting: Setting,
   use: (backend: Backend, client: pg.Client) => Promise<Value>,
-  app: App = bankApp,
+  { app = bankApp, carrier = 'postgres' }: { readonly app?: App; readonly carrier?: CarrierName } = {},
 ): Promise<Value> {
   return withDatabase(setting.server, async (url, client) => {
-    const backend = await startBackend(app, url, resolveOptions({ roles: ['stateless', 'stateful'] }), pino({ level: 'warn' }))
+    const backend = await bankBackend(url, { carrier }, app)
     try {
-      await untilOwned(backend)
       return await use(backend, client)
     } finally {
       await backend.stop()
     }
   })
-}
-
-async function untilOwned({ ports }: Backend): Promise<void> {
-  const envelope = { id: ports.ids.next(), service: 'bank', ...creditOf('credit', accountName(0), 1) }
-  for (let tries = 0; ports.direct?.reaches(envelope) !== true; tries += 1) {
-    if (tries > 500) throw new Error('the backend owns no partition after 5 s')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
 }

@@ -1,18 +1,13 @@
 // The whole app behind HTTP, in a process of its own, and nothing but Fastify beside it.
-import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
-import { startKafka } from '../../test/brokers/kafka/node.ts'
-import { removeQueues } from '../../test/support/rabbitmq.ts'
-import { bankApp, verifyBank } from '../bank.ts'
+import { verifyBank } from '../bank.ts'
+import { withEmptyQueues, withKafkaNode } from '../brokers.ts'
 import { withCpu, type Cpu } from '../cpu.ts'
 import type { Job, JobDone } from '../http/job.ts'
 import { withHttpServer, type HttpServer } from '../http/processes.ts'
-import { emptied, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
+import { finished, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
 
 const CONNECTIONS = 128
-
-/** Of a new database. */
-const PARTITIONS = 64
 
 /** Code is compiled by how often it runs: before so many requests nothing is measured, or before so many seconds where they come slowly. */
 const WARM_UP_REQUESTS = 40_000
@@ -87,27 +82,12 @@ function withOneProcess<Value>(url: string, _: pg.Client, use: (server: HttpServ
   return withHttpServer(['app', url], use)
 }
 
-async function withKafka<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
-  const kafka = await startKafka({ isLongLived: true })
-  const before = process.env['KAFKA_BROKERS']
-  process.env['KAFKA_BROKERS'] = kafka.brokers
-  try {
-    return await withHttpServer(['app', url, 'kafka'], use)
-  } finally {
-    if (before === undefined) delete process.env['KAFKA_BROKERS']
-    else process.env['KAFKA_BROKERS'] = before
-    await kafka.stop()
-  }
+function withKafka<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
+  return withKafkaNode(() => withHttpServer(['app', url, 'kafka'], use))
 }
 
-/** What an earlier run has left in the bank's queues would be run again. */
-async function withRabbitMq<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
-  await removeQueues(bankApp.name, [PARTITIONS])
-  try {
-    return await withHttpServer(['app', url, 'rabbitmq'], use)
-  } finally {
-    await removeQueues(bankApp.name, [PARTITIONS])
-  }
+function withRabbitMq<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
+  return withEmptyQueues(() => withHttpServer(['app', url, 'rabbitmq'], use))
 }
 
 async function withTwoProcesses<Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
@@ -179,17 +159,6 @@ async function measuredLoad(server: HttpServer, client: pg.Client, job: Omit<Job
     return { ...load, perSecond: load.sent / ((performance.now() - started) / 1000) }
   }
   return withCpu(client, untilDone, ({ sent }) => sent, server.pid)
-}
-
-/** Once so many commands have had their effect. What a broker holds is not in the log: the versions tell. */
-async function finished(client: pg.Client, commands: number): Promise<void> {
-  await emptied(client)
-  for (let tries = 0; tries < 6000; tries += 1) {
-    const { rows } = await client.query<{ done: string }>('select coalesce(sum(version), 0) as done from twofold._entity')
-    if (Number(rows[0]?.done) >= commands) return
-    await delay(10)
-  }
-  throw new Error('not every command has had its effect after a minute')
 }
 
 /** A rate that was given says nothing about speed: it is told as `rate`, and no ratio is made of it. */

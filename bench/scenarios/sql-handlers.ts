@@ -60,7 +60,7 @@ export const sqlHandlers: Scenario = {
       await verify(client, before.sent + load.sent)
       return load
     }
-    return [resultOf('sql-handlers', await withBackend(setting, credited, vaultApp))]
+    return [resultOf('sql-handlers', await withBackend(setting, credited, { app: vaultApp }))]
   },
 }
 

@@ -1,0 +1,31 @@
+// The brokers of scenarios: a Kafka node of the scenario's own, and the RabbitMQ that is there.
+import { startKafka } from '../test/brokers/kafka/node.ts'
+import { removeQueues } from '../test/support/rabbitmq.ts'
+import { bankApp } from './bank.ts'
+
+/** Of a new database. */
+const PARTITIONS = 64
+
+/** `KAFKA_BROKERS` names a node that is there while `use` runs. */
+export async function withKafkaNode<Value>(use: () => Promise<Value>): Promise<Value> {
+  const kafka = await startKafka({ isLongLived: true })
+  const before = process.env['KAFKA_BROKERS']
+  process.env['KAFKA_BROKERS'] = kafka.brokers
+  try {
+    return await use()
+  } finally {
+    if (before === undefined) delete process.env['KAFKA_BROKERS']
+    else process.env['KAFKA_BROKERS'] = before
+    await kafka.stop()
+  }
+}
+
+/** RabbitMQ at AMQP_URL, or where it listens by itself. What an earlier run has left in the bank's queues would be run again. */
+export async function withEmptyQueues<Value>(use: () => Promise<Value>): Promise<Value> {
+  await removeQueues(bankApp.name, [PARTITIONS])
+  try {
+    return await use()
+  } finally {
+    await removeQueues(bankApp.name, [PARTITIONS])
+  }
+}
