@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { memoryCarrier, type ConformanceGround, type ConformanceSubject } from 'twofold/testing'
 import { postgresLogFeatures } from '../../src/adapters/postgres/command-log.ts'
@@ -112,6 +113,12 @@ function memory(): Ground {
   return { name: 'memory', isThere: true, subject: { features, ground } }
 }
 
+/**
+ * RabbitMQ writes the term of a new queue to its disk within 5 s (`meta.dets`). Where 3.10.8 was killed earlier, some queue had no leader once it was
+ * back, took nothing and gave nothing, in 3 of 7 runs; killed later in none of 16. That is the broker's own, and nothing a carrier could mend.
+ */
+const RABBITMQ_KEEPS_MS = 6000
+
 /** A node of the suite's own, which can be taken away. */
 function rabbitMq(): Ground {
   let node: RabbitMqNode
@@ -125,7 +132,11 @@ function rabbitMq(): Ground {
     subject: {
       features: rabbitmqFeatures,
       broker: {
-        end: (how) => (how === 'killed' ? node.kill() : node.shutDown()),
+        async end(how) {
+          if (how === 'in order') return node.shutDown()
+          await delay(RABBITMQ_KEEPS_MS)
+          await node.kill()
+        },
         start: () => node.start(),
       },
       ground: () => onRabbitMq(node.url),
