@@ -119,6 +119,37 @@ test('a service that keeps its outcomes longer keeps its own only, with their cl
   expect([await kept(), await claims(), await hours()]).toEqual([[], [], expect.not.arrayContaining([hour])])
 })
 
+test('no claim outlives its outcome, whichever way that is removed', async () => {
+  const hour = Math.floor(Date.now() / HOUR_MS) - 100
+  const [day, week] = [hour * HOUR_MS, (hour + 1) * HOUR_MS]
+  await round(hour * HOUR_MS)
+  // In a table that is dropped, in one that is swept for the sake of another service, and where no table was made for it.
+  for (const [at, service] of [
+    [day, 'day'],
+    [week, 'day'],
+    [week + 1, 'week'],
+    [day - 50 * HOUR_MS, 'day'],
+  ] as const) {
+    await outcomeAt(at, service, new Date(at))
+    const hash = createHash('sha256').update(String(at)).digest('hex')
+    await database.query(`insert into twofold._claim values ($1, $1, $2, null, to_timestamp($3))`, [hash, lowestIdAt(at), at / 1000])
+  }
+  const orphans = 'select 1 from twofold._claim c where not exists (select from twofold._outcome o where o.id = c.command_id)'
+  const left: (number | null)[] = []
+  const look = async <Result>(done: Promise<Result>): Promise<Result> => {
+    const result = await done
+    left.push((await database.query(orphans)).rowCount)
+    return result
+  }
+  const watched: ConstructorParameters<typeof Housekeeping>[0]['database'] = {
+    query: (text, values) => look(database.query(text, values)),
+    transaction: (run) => look(database.transaction(run)),
+  }
+  const now = (): number => (hour + 100) * HOUR_MS
+  await new Housekeeping({ database: watched, log: quiet, now, retentionHours: new Map([['week', 168]]) }).round()
+  expect([await count('_outcome'), await count('_claim'), new Set(left)]).toEqual([1, 1, new Set([0])])
+})
+
 test('what no table was made for is kept as long as its service says', async () => {
   const hour = 500_000
   for (const [at, service] of ['day', 'week'].entries()) await outcomeAt(hour * HOUR_MS + at, service, new Date(hour * HOUR_MS))

@@ -6,6 +6,7 @@ import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import type { Service } from '../../runtime/service.ts'
 import { lowestIdAt } from './command-ids.ts'
+import { unclaimDefault, unclaimTable } from './outcome-claims.ts'
 import {
   drop,
   HOUR_MS,
@@ -102,6 +103,7 @@ export class Housekeeping implements Service {
     const hour = this.#hour
     const goesOn = (): boolean => !this.#stopping.signal.aborted
     const old = await oldTables(database, hour, retentionHours)
+    for (const table of old.filter(({ wanted, swept }) => wanted.length === 0 || !swept)) await unclaimTable(database, table, hour, goesOn)
     for (const table of old) if (table.wanted.length > 0 && !table.swept) await sweep(database, table, hour, goesOn)
     const dropped = old.filter(({ wanted }) => wanted.length === 0)
     const changes = dropped.map((table) => async (transaction: Transaction) => {
@@ -109,6 +111,7 @@ export class Housekeeping implements Service {
       await this.#options.crash?.reach('housekeeping.dropped')
     })
     await this.#change(changes, TRIES_MAX)
+    await unclaimDefault(database, hour, retentionHours, goesOn)
     await sweepDefault(database, hour, retentionHours, goesOn)
   }
 
@@ -140,7 +143,7 @@ export class Housekeeping implements Service {
   }
 
   /**
-   * A claim goes when its command neither has an outcome nor waits, and is too old to be run from wherever else it may be. So it stays as long as
+   * A claim whose outcome is removed has gone before it (`./outcome-claims.ts`). Any other goes when its command neither has an outcome nor waits, and is too old to be run from wherever else it may be. So it stays as long as
    * its outcome does, and to know when a service wants that is the business of the outcomes alone. And it stays while its command may wait at a
    * broker, which cannot be asked for it. None is run that is older than outcomes are kept, less an hour; in that hour whatever is being run comes to
    * its end. The age is that of the command, by its id: that is what an owner looks at.

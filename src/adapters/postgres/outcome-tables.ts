@@ -41,7 +41,7 @@ export async function oldTables(database: Transaction, hour: number, retention: 
   )
   const old: OldTable[] = []
   for (const { name, comment } of rows) {
-    if (Number(name.slice('_outcome_'.length)) >= hour - RETENTION_HOURS_MIN - 1) continue
+    if (hourOf(name) >= hour - RETENTION_HOURS_MIN - 1) continue
     if (await hasYoung(database, name, hour)) continue
     const wanted = await wantedIn(database, name, hour, retention)
     old.push({ name, wanted, swept: comment === commentFor(wanted) })
@@ -142,8 +142,13 @@ async function wantedIn(database: Transaction, name: string, hour: number, reten
   return wanted
 }
 
+/** The hour of a table, by its name. */
+export function hourOf(name: string): number {
+  return Number(name.slice('_outcome_'.length))
+}
+
 /** So many hours before this one began. */
-function before(hour: number, hours: number): Date {
+export function before(hour: number, hours: number): Date {
   return new Date((hour - hours) * HOUR_MS)
 }
 
