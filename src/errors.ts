@@ -19,6 +19,7 @@ export const errorAdvice = {
   IDEMPOTENCY_KEY_IN_USE: 'backoff',
   PRECONDITION_REQUIRED: 'never',
   PRECONDITION_FAILED: 'never',
+  PRECONDITION_UNSUPPORTED: 'never',
   INVALID_CONSISTENCY_TOKEN: 'never',
   BAD_REQUEST: 'never',
   // How a command or a call ended.

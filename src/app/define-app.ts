@@ -56,6 +56,11 @@ export function defineApp(name: string, components: readonly Component[], option
   return app
 }
 
+/** Its services whose state lies in tables of their own, whose rows have no versions. */
+export function withoutVersions(app: App): ReadonlySet<string> {
+  return new Set(app.statefulSql.map(({ contract }) => contract.name))
+}
+
 function faultsOf(app: App): string[] {
   const named = /^[a-z][a-z0-9-]{0,62}$/.test(app.name) ? [] : ['its name must be lower-case letters, digits and dashes, at most 63']
   return [

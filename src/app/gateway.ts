@@ -5,7 +5,7 @@ import { openapiDocument } from '../documents/openapi.ts'
 import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
 import { startBackend } from './backend.ts'
 import { openDatabaseSource } from './database-source.ts'
-import type { App } from './define-app.ts'
+import { withoutVersions, type App } from './define-app.ts'
 import { resolveOptions, type StartOptions } from './options.ts'
 
 /** Options of the plugin: those of `start` (host and port are the host's), and the app. */
@@ -46,11 +46,19 @@ export async function gateway(server: FastifyInstance, { app, ...options }: Gate
     gatewayPlugin({
       contracts: app.contracts,
       sides: app.stateless,
+      withoutVersions: withoutVersions(app),
       ports: backend.ports,
       crash: backend.crash,
       accepting: () => !stopping.signal.aborted,
       stopping: stopping.signal,
-      openapi: () => openapiDocument({ title: app.name, version: '1', contracts: app.contracts, prefix: server.prefix }),
+      openapi: () =>
+        openapiDocument({
+          title: app.name,
+          version: '1',
+          contracts: app.contracts,
+          withoutVersions: withoutVersions(app),
+          prefix: server.prefix,
+        }),
     }),
   )
 }

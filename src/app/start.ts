@@ -7,7 +7,7 @@ import { gatewayServerOptions, refuseExpectations } from '../stateless/gateway/s
 import { startBackend, type Backend } from './backend.ts'
 import { openDatabaseSource } from './database-source.ts'
 import { watchConnections, type Connections } from './connections.ts'
-import type { App } from './define-app.ts'
+import { withoutVersions, type App } from './define-app.ts'
 import { addHealthRoutes } from './health.ts'
 import { listen } from './listen.ts'
 import { resolveOptions, type ResolvedOptions, type Role, type StartOptions } from './options.ts'
@@ -98,12 +98,18 @@ async function addGateway(
     gatewayPlugin({
       contracts: serves ? app.contracts : [],
       sides: serves ? app.stateless : [],
+      withoutVersions: withoutVersions(app),
       ports: backend.ports,
       crash: backend.crash,
       accepting: () => !stopping.aborted,
       stopping,
       unknownPaths: true,
-      ...(serves ? { openapi: () => openapiDocument({ title: app.name, version: '1', contracts: app.contracts }) } : {}),
+      ...(serves
+        ? {
+            openapi: () =>
+              openapiDocument({ title: app.name, version: '1', contracts: app.contracts, withoutVersions: withoutVersions(app) }),
+          }
+        : {}),
     }),
   )
 }

@@ -7,6 +7,9 @@ export type Condition = { readonly versions: readonly number[] } | 'present' | '
 /** The code under which a command whose condition does not hold is rejected. Codes of contracts are camelCase: none is called so. */
 export const PRECONDITION_FAILED = 'PRECONDITION_FAILED'
 
+/** The code under which a command is rejected whose condition cannot be decided, because the state of its service has no versions. */
+export const PRECONDITION_UNSUPPORTED = 'PRECONDITION_UNSUPPORTED'
+
 /** Whether it is one of these: what travels may have been made by a newer program. */
 export function isKnown(condition: unknown): condition is Condition {
   if (condition === 'present' || condition === 'absent') return true

@@ -4,11 +4,18 @@ import { jsonSchemaOf, type Schema } from '../contract/schema.ts'
 import { jsonBody, passingProblem, problem, refTo, type Responses } from './parts.ts'
 import type { SchemaCollection } from './schema-collection.ts'
 
+/** What there is of a command. */
+interface Has {
+  readonly hasBody: boolean
+  /** Of its service's state. */
+  readonly hasVersions: boolean
+}
+
 /** All ways in which a command may be answered. */
-export function commandResponses(command: AnyCommand, schemas: SchemaCollection, hasBody: boolean): Responses {
+export function commandResponses(command: AnyCommand, schemas: SchemaCollection, has: Has): Responses {
   const name = `${command.service}.${command.name}`
   const outcomeHeaders = {
-    ETag: { description: 'The version of the entity after the command.', schema: { type: 'string' } },
+    ...(has.hasVersions ? { ETag: { description: 'The version of the entity after the command.', schema: { type: 'string' } } } : {}),
     'Twofold-Command-Id': { schema: { type: 'string', format: 'uuid' } },
     'Twofold-Consistency-Token': {
       description: 'Given to a query, its answer includes what this command did.',
@@ -36,7 +43,7 @@ export function commandResponses(command: AnyCommand, schemas: SchemaCollection,
         'Twofold-Command-Id': { schema: { type: 'string', format: 'uuid' } },
       },
     },
-    ...refusals(command, schemas, hasBody),
+    ...refusals(command, schemas, has),
     500: problem('The command failed for good, or the service has a fault.'),
     503: passingProblem(
       'The service is overloaded, stopping, or cannot reach its database or broker: see `Retry-After`. Nothing was taken, unless the code is `IN_DOUBT`: then the command may take effect, and its outcome is at `/commands/{commandId}`.',
@@ -45,14 +52,16 @@ export function commandResponses(command: AnyCommand, schemas: SchemaCollection,
 }
 
 /** A contract may give its rejections a status that Twofold answers with as well: then the body is the one or the other. */
-function refusals(command: AnyCommand, schemas: SchemaCollection, hasBody: boolean): Responses {
+function refusals(command: AnyCommand, schemas: SchemaCollection, { hasBody, hasVersions }: Has): Responses {
   const ofBody: Responses<string> = hasBody ? { 413: 'The body is too large.', 415: 'The body is not JSON.' } : {}
   const ofCondition: Responses<string> =
     command.ifMatch === 'required' ? { 428: 'Neither If-Match nor If-None-Match says which version is to be changed.' } : {}
   const own: Responses<string> = {
-    400: 'The request is malformed, or its Idempotency-Key is.',
+    400: hasVersions
+      ? 'The request is malformed, or its Idempotency-Key is.'
+      : 'The request is malformed, its Idempotency-Key is, or it has a condition, although there are no versions here.',
     409: 'The first request with this Idempotency-Key is still running.',
-    412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.',
+    ...(hasVersions ? { 412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.' } : {}),
     422: 'The input does not fit, or the Idempotency-Key was used for another request.',
     429: 'The service has as many commands waiting as it takes, in all or for this key; nothing was taken. See `Retry-After`.',
     ...ofBody,

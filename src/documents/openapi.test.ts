@@ -196,6 +196,17 @@ test('what a contract requires of its callers is required here', () => {
   expect(document.paths['/items/{itemId}']?.['delete']?.responses).not.toHaveProperty('428')
 })
 
+test('a service without versions takes no conditions', () => {
+  const names = new Set(contracts.map(({ name }) => name))
+  const plain = openapiDocument({ title: 'things', version: '1', contracts, withoutVersions: names }) as Document
+  const operations = Object.values(plain.paths).flatMap((path) => Object.values(path))
+  // Queries answer `If-None-Match` with what they have.
+  const commands = operations.filter((operation) => JSON.stringify(operation).includes('"command":'))
+  expect(commands.length).toBeGreaterThan(0)
+  for (const word of ['"If-Match"', '"If-None-Match"', '"412"', '"ETag"'])
+    expect([word, JSON.stringify(commands).includes(word)]).toEqual([word, false])
+})
+
 test('mounted under a prefix, its paths begin there', () => {
   expect(document).not.toHaveProperty('servers')
   for (const prefix of ['/api', '/api/'])

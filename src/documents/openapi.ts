@@ -15,18 +15,21 @@ export interface OpenapiOptions {
   readonly title: string
   readonly version: string
   readonly contracts: readonly AnyContract[]
+  /** Services whose state has no versions: their commands take no conditions. Default: none. */
+  readonly withoutVersions?: ReadonlySet<string> | undefined
   /** Where all paths are mounted, such as `/api`. Default: at the root. */
   readonly prefix?: string | undefined
 }
 
 /** The document of all commands and queries of these contracts, and of the status resource of commands. */
-export function openapiDocument({ title, version, contracts, prefix = '' }: OpenapiOptions): object {
+export function openapiDocument({ title, version, contracts, withoutVersions, prefix = '' }: OpenapiOptions): object {
   const schemas = new SchemaCollection(ownSchemas)
   const paths = new Paths()
   paths.add({ method: 'GET', path: '/commands/:id', parameters: ['id'] }, () => commandStatus)
   for (const contract of contracts) {
+    const terms = { retentionHours: contract.retentionHours, hasVersions: withoutVersions?.has(contract.name) !== true }
     for (const command of Object.values(contract.commands))
-      paths.add(routeOf(command), (names) => commandOperation(command, contract.retentionHours, names, schemas))
+      paths.add(routeOf(command), (names) => commandOperation(command, terms, names, schemas))
     for (const query of Object.values(contract.queries)) paths.add(routeOf(query), (names) => queryOperation(query, names, schemas))
   }
   const mountedAt = prefix.replace(/\/+$/, '')
@@ -40,7 +43,18 @@ export function openapiDocument({ title, version, contracts, prefix = '' }: Open
   }
 }
 
-function commandOperation(command: AnyCommand, retentionHours: number, names: readonly string[], schemas: SchemaCollection): object {
+/** What a service says of all of its commands. */
+interface Terms {
+  readonly retentionHours: number
+  readonly hasVersions: boolean
+}
+
+function commandOperation(
+  command: AnyCommand,
+  { retentionHours, hasVersions }: Terms,
+  names: readonly string[],
+  schemas: SchemaCollection,
+): object {
   const { service, name, respond } = command
   const split = splitInput(command)
   return {
@@ -54,8 +68,12 @@ function commandOperation(command: AnyCommand, retentionHours: number, names: re
         `Names this request: a repetition has no second effect and gets the first answer, for at least ${retentionHours} hours from when the command finished. A string of 1 to 255 characters, in quotes or bare.`,
         command.idempotency === 'required',
       ),
-      header('If-Match', 'The ETag of the version to be changed, or `*` for any; otherwise 412 (RFC 9110).'),
-      header('If-None-Match', '`*`: the command may create an entity and not change one; otherwise 412.'),
+      ...(hasVersions
+        ? [
+            header('If-Match', 'The ETag of the version to be changed, or `*` for any; otherwise 412 (RFC 9110).'),
+            header('If-None-Match', '`*`: the command may create an entity and not change one; otherwise 412.'),
+          ]
+        : []),
       header('Prefer', '`respond-async` asks for a 202 at once, `wait=N` for the outcome within N seconds (RFC 7240).'),
     ],
     ...(split.hasRest
@@ -66,7 +84,7 @@ function commandOperation(command: AnyCommand, retentionHours: number, names: re
           },
         }
       : {}),
-    responses: commandResponses(command, schemas, split.hasRest),
+    responses: commandResponses(command, schemas, { hasBody: split.hasRest, hasVersions }),
   }
 }
 

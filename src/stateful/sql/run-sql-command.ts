@@ -2,7 +2,7 @@
 import type { AnyCommand } from '../../contract/command.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import { RejectedByHandler } from '../../contract/handler-context.ts'
-import { PRECONDITION_FAILED } from '../../contract/condition.ts'
+import { PRECONDITION_UNSUPPORTED } from '../../contract/condition.ts'
 import type { Transaction } from '../../ports/database.ts'
 import { checked, emitted, mapEach, misused, rejected, rejecters, unknown, type Emitted, type Ran } from '../engine/run-command.ts'
 import type { SqlHandlerWatch } from '../engine/watchdog.ts'
@@ -48,8 +48,8 @@ export class SqlCommandRunner {
   async run({ id, command: name, keys, input, condition }: Envelope, { tx, signal, now }: SqlRunGiven): Promise<Ran> {
     const known = this.#commands.get(name)
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
-    // Twofold gives no versions to rows of other people's tables, so no version that somebody demands can be the current one.
-    if (condition !== undefined) return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
+    // A gateway refuses it before. It may have been taken while the service still had entities, or by a program that did not know.
+    if (condition !== undefined) return { status: 'rejected', code: PRECONDITION_UNSUPPORTED, data: undefined }
     const { command, handler, reject } = known
     const events: Emitted[] = []
     let over = false

@@ -48,7 +48,7 @@ export function commandHandler(
       })
     }
     const key = requiredKey(idempotencyKeyOf(request.headers['idempotency-key']), entry.command)
-    const condition = conditionOf(request.headers, entry.command)
+    const condition = conditionOf(request.headers, entry.command, options.withoutVersions?.has(entry.command.service) !== true)
     const preferences = preferencesOf(request.headers['prefer'])
     const input = readInput(request)
     const principal = options.principal && (await options.principal(request))

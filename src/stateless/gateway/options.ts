@@ -55,6 +55,8 @@ export interface GatewayOptions {
   readonly contracts: readonly AnyContract[]
   /** The stateless sides of those services; one is needed where the contract has queries or optimistic answers. */
   readonly sides: readonly AnyStateless[]
+  /** Services whose state has no versions: conditional requests of their commands are refused. Default: none. */
+  readonly withoutVersions?: ReadonlySet<string> | undefined
   readonly ports: GatewayPorts
   readonly limits?: Partial<GatewayLimits> | undefined
   /** Makes the OpenAPI document, which is then served as `/openapi.json`. Called once, when it is first asked for. */

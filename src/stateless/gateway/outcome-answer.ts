@@ -1,15 +1,17 @@
 // The final word on a command as an HTTP answer. It is a function of what is stored, so that a repeated request gets the same bytes.
 import type { AnyCommand } from '../../contract/command.ts'
-import { PRECONDITION_FAILED } from '../../contract/condition.ts'
+import { PRECONDITION_FAILED, PRECONDITION_UNSUPPORTED } from '../../contract/condition.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { formatToken } from '../../ports/projections.ts'
 import { jsonAnswer, type Answer } from './answer.ts'
 import { entityTag } from './entity-tag.ts'
+import { noVersions } from './precondition.ts'
 import { problemOf, rejectionProblem } from './problem.ts'
 
 /**
- * Succeeded: 200 with the reply as it was stored, 204 where there is none. Rejected: the contract's status, with code and data, or 412.
+ * Succeeded: 200 with the reply as it was stored, 204 where there is none. Rejected: the contract's status, with code and data, or 412,
+ * or 400 for a condition that cannot be decided.
  * Dead: 500. All name the command and, unless it is dead, carry the entity's version and the consistency token.
  */
 export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, location: string): Answer {
@@ -23,6 +25,10 @@ export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, loc
   if (outcome.code === PRECONDITION_FAILED) {
     const error = new TwofoldError('PRECONDITION_FAILED', preconditionWords(outcome.version), { commandId: outcome.id })
     const problem = problemOf(error, 412, { currentVersion: outcome.version })
+    return { ...problem, headers: { ...problem.headers, ...headers } }
+  }
+  if (outcome.code === PRECONDITION_UNSUPPORTED) {
+    const problem = problemOf(new TwofoldError('PRECONDITION_UNSUPPORTED', noVersions(outcome.service), { commandId: outcome.id }))
     return { ...problem, headers: { ...problem.headers, ...headers } }
   }
   const code = outcome.code ?? ''

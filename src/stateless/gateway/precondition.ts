@@ -8,11 +8,16 @@ const TAG = /(?:W\/)?"[^"]*"/
 const TAGS = new RegExp(`^\\s*${TAG.source}(?:\\s*,\\s*${TAG.source})*\\s*$`)
 
 /**
- * What the request demands of the command's home entity; undefined: nothing.
- * @throws TwofoldError BAD_REQUEST for a header that cannot be read or both at once; PRECONDITION_REQUIRED where the contract wants one.
+ * What the request demands of the command's home entity; undefined: nothing. `hasVersions`: false where the state of the service has none. A
+ * condition must not be passed over (§13.1.1), and to call it false would send its caller in search of a version that there is not: the request
+ * is refused as what it is, one that this service cannot be asked.
+ * @throws TwofoldError BAD_REQUEST for a header that cannot be read or both at once; PRECONDITION_REQUIRED where the contract wants one;
+ * PRECONDITION_UNSUPPORTED where there are no versions.
  */
-export function conditionOf(headers: IncomingHttpHeaders, command: AnyCommand): Condition | undefined {
+export function conditionOf(headers: IncomingHttpHeaders, command: AnyCommand, hasVersions = true): Condition | undefined {
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers
+  if (!hasVersions && (ifMatch ?? ifNoneMatch) !== undefined)
+    throw new TwofoldError('PRECONDITION_UNSUPPORTED', noVersions(command.service))
   if (ifMatch !== undefined && ifNoneMatch !== undefined) throw malformed('If-Match and If-None-Match exclude each other; send one of them')
   if (ifMatch !== undefined) return ifMatch.trim() === '*' ? 'present' : { versions: versionsOf(ifMatch) }
   if (ifNoneMatch !== undefined) {
@@ -30,6 +35,10 @@ function versionsOf(header: string): number[] {
   return [...header.matchAll(/(W\/)?"([^"]*)"/g)].flatMap(([, weak, tag = '']) =>
     weak === undefined && /^[1-9]\d{0,14}$/.test(tag) ? [Number(tag)] : [],
   )
+}
+
+export function noVersions(service: string): string {
+  return `nothing was done: service '${service}' has no versions, so neither If-Match nor If-None-Match can be decided; send the command without them`
 }
 
 function malformed(message: string): TwofoldError {
