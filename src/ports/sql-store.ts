@@ -30,7 +30,7 @@ export interface SqlStart {
 
 /**
  * Why a handler's statements failed. `again`: the database asks to run the transaction anew (serialization, deadlock, a lock that was not to
- * be had). `idle`: it stood still inside its transaction for too long and was ended. `ended`: a statement of it ended the transaction.
+ * be had), and it has not gone back to a savepoint since. `idle`: it stood still inside its transaction for too long and was ended. `ended`: a statement of it ended the transaction.
  * `lost`: the connection or the server failed.
  */
 export type SqlTrouble = 'again' | 'idle' | 'ended' | 'lost'
@@ -59,6 +59,8 @@ export interface SqlSession {
   readonly transaction: Transaction
   /** What went wrong in the transaction under way, whether or not the handler let it out. */
   readonly trouble: SqlTrouble | undefined
+  /** Whether the database has asked by this very error to run the transaction anew, whatever the handler has made of it. */
+  asksAgain(error: unknown): boolean
   /** Stores the batch in the transaction under way and commits both, in one round trip. @throws BatchAborted */
   commit(batch: EffectBatch): Promise<void>
   /** Rolls back whatever is under way, then stores the batch by itself, in one round trip. @throws BatchAborted */

@@ -263,6 +263,42 @@ test('a serialization failure is no attempt, and one that never ends is', async 
   expect([runs, await scene.balances()]).toEqual([6, { a: 1 }])
 })
 
+test('what an SQL handler throws after it has gone back to a savepoint is its own, but for the refusal itself', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  const refuse = `do $$ begin raise exception 'not to be had' using errcode = '55P03'; end $$`
+  const runs = { own: 0, passedOn: 0, caught: 0 }
+  const refused = async (tx: Parameters<NonNullable<ReturnType<typeof scene.acts.get>>>[0], account: string): Promise<unknown> => {
+    await tx.query(insert(account))
+    await tx.query('savepoint before')
+    const error: unknown = await tx.query(refuse).catch((reason: unknown) => reason)
+    await tx.query('rollback to savepoint before')
+    return error
+  }
+  scene.acts.set('own', async (tx) => {
+    runs.own += 1
+    await refused(tx, 'own')
+    throw new Error('there is no stock')
+  })
+  scene.acts.set('passed on', async (tx) => {
+    runs.passedOn += 1
+    const error = await refused(tx, 'passed on')
+    if (runs.passedOn < 3) throw error
+  })
+  scene.acts.set('caught', async (tx) => {
+    runs.caught += 1
+    await refused(tx, 'caught')
+  })
+  expect(await scene.call(engine, 'act', { account: 'own' })).toMatchObject({
+    outcome: { status: 'dead', body: expect.stringContaining('there is no stock') as string },
+  })
+  expect(await scene.call(engine, 'act', { account: 'passed on' })).toMatchObject(finished)
+  expect(await scene.call(engine, 'act', { account: 'caught' })).toMatchObject(finished)
+  expect([runs, await scene.balances()]).toEqual([
+    { own: 1, passedOn: 3, caught: 1 },
+    { 'passed on': 1, caught: 1 },
+  ])
+})
+
 test('an SQL handler that throws leaves no trace, is tried again while its key waits, and ends as a dead letter', async () => {
   const engine = await scene.engine()
   let runs = 0

@@ -30,8 +30,11 @@ export interface HandlerConnection {
 export class SqlHandlerTransaction implements Transaction {
   readonly #opening: Opening
   readonly #connection: HandlerConnection
+  /** What statements were refused with that asks to run it anew. */
+  readonly #askedBy = new WeakSet<object>()
   #over = false
   #again = false
+  #isOutdated = false
   #broken: Error | undefined
   #hasEnded = false
   #leavesTraces = false
@@ -41,9 +44,14 @@ export class SqlHandlerTransaction implements Transaction {
     this.#connection = connection
   }
 
-  /** The database asks to run it anew. */
+  /** The database asks to run it anew, and the handler has not gone back to a savepoint since. */
   get again(): boolean {
-    return this.#again
+    return this.#again || this.#isOutdated
+  }
+
+  /** Whether a statement of it was refused with this very error, and the database asks by it to run it anew. */
+  asksAgain(error: unknown): boolean {
+    return typeof error === 'object' && error !== null && this.#askedBy.has(error)
   }
 
   /** What the connection failed with. */
@@ -95,16 +103,22 @@ export class SqlHandlerTransaction implements Transaction {
       this.#hasEnded = true
       throw misused(`'${text.trim().slice(0, 40)}' has ended the transaction: what was changed before it may be stored without its outcome`)
     }
+    // Back at a savepoint: whatever was refused is over, and what comes of it is the handler's own.
+    if (result?.command === 'ROLLBACK') this.#again = false
     return { rows: (result?.rows ?? []) as Row[], rowCount: result?.rowCount ?? null }
   }
 
   #refused(error: unknown, { text, name }: Given): unknown {
     const state = sqlState(error)
     if (state === undefined || /^(?:57P|25P03)/.test(state)) this.#broken ??= error as Error
-    if (state !== undefined && AGAIN.has(state)) this.#again = true
+    if (state !== undefined && AGAIN.has(state)) {
+      this.#again = true
+      this.#askedBy.add(error as object)
+    }
     if (name === undefined && isOutdated(error)) {
       this.#connection.names.forget(text)
-      this.#again = true
+      // Our doing, whatever the handler makes of it; and it does not come again.
+      this.#isOutdated = true
     }
     return error
   }

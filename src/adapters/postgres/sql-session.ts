@@ -121,6 +121,10 @@ export class PostgresSqlSession implements SqlSession {
     return this.#handler?.again === true ? 'again' : undefined
   }
 
+  asksAgain(error: unknown): boolean {
+    return this.#handler?.asksAgain(error) === true
+  }
+
   async began(commandId: string, count: number): Promise<void> {
     this.#answersOf(await this.#trips.send([{ ...BEGAN, values: [commandId, String(count)] }]))
     await this.#reach('left-behind.begun')
