@@ -195,6 +195,8 @@ export interface EffectSession {
   parked(keys: readonly ParkedAt[], limit: number): Promise<readonly ParkedCommand[]>
   /** The number of the newest row of the log, appended or about to be. */
   lastRow(): Promise<bigint>
+  /** Of these commands, those that have an outcome. */
+  ended(commandIds: readonly string[]): Promise<readonly string[]>
   /** How often these commands were begun and never came to an end; those that were not are left out. */
   begunBefore(commandIds: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Stores that they are about to run: a command that ends its process cannot say so itself. */

@@ -242,6 +242,15 @@ export class SqlScene {
     }
   }
 
+  /** Claims an Idempotency-Key for a command, as the append of it does. */
+  async claim(commandId: string, { hash, fingerprint }: { readonly hash: string; readonly fingerprint: string }): Promise<void> {
+    await this.client.query('insert into twofold._claim (hash, fingerprint, command_id) values ($1, $2, $3)', [
+      hash,
+      fingerprint,
+      commandId,
+    ])
+  }
+
   async balances(): Promise<Record<string, number>> {
     const { rows } = await this.client.query<{ name: string; cents: number }>('select name, cents from account order by name')
     return Object.fromEntries(rows.map(({ name, cents: left }) => [name, left]))

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import type { Engine } from '../../src/stateful/engine/engine.ts'
+import { until } from '../e2e/program.ts'
 import { butSql, sqlScene, type SqlScene } from './sql-fixture.ts'
 
 let scene: SqlScene
@@ -23,6 +24,10 @@ function engineThatTells(): Promise<Engine> {
         commit(batch) {
           looked.push(batch.unreadAbove !== undefined)
           return real.commit(batch)
+        },
+        commitWithout(batch) {
+          looked.push(batch.unreadAbove !== undefined)
+          return real.commitWithout(batch)
         },
       }),
   }
@@ -76,5 +81,35 @@ test.each(['succeeds', 'throws'] as const)(
     expect([balances[found?.account ?? ''], balances[`${found?.account} was here`]]).toEqual([0, 1])
     const numbers = await scene.eventNumbers()
     expect(numbers).toEqual(numbers.map(({ length }) => Array.from({ length }, (_, at) => at + 1)))
+  },
+)
+
+test.each([
+  ['succeeds', 'finished', 1],
+  // Its attempt is stored, and the next one is its second run.
+  ['throws', 'held', 2],
+] as const)(
+  'a copy of an SQL command that its caller appends while it runs is nothing that it overtakes, where it %s too',
+  async (ends, status, runsOfAll) => {
+    const engine = await engineThatTells()
+    const [other = '', ...accounts] = scene.neighbours(21)
+    let hasLooked = false
+    for (const account of accounts) {
+      await quieten(engine, other)
+      looked.length = 0
+      let runs = 0
+      const envelope = scene.envelope('act', { account })
+      scene.acts.set(account, async () => {
+        runs += 1
+        if (runs === 1) await scene.append([envelope])
+        if (runs === 1 && ends === 'throws') throw new Error('not at once')
+      })
+      const result = await engine.call(envelope)
+      hasLooked = looked[0] === true
+      await until('both copies are gone', async () => (await scene.count('_command')) + (await scene.count('_parked')) === 0)
+      expect([result.status, runs]).toEqual([status, runsOfAll])
+      if (hasLooked) break
+    }
+    expect(hasLooked, 'the log was not read before').toBe(true)
   },
 )

@@ -80,6 +80,17 @@ test('reject undoes what an SQL handler changed and stores the outcome alone', a
   expect([await scene.balances(), await scene.count('outcome'), await scene.count('event')]).toEqual([{ a: 5 }, 2, 1])
 })
 
+test('an SQL command with a condition is rejected as one that cannot be decided, and does nothing', async () => {
+  const engine = await scene.engine()
+  for (const condition of ['absent', 'present', { versions: [1] }] as const) {
+    const envelope = { ...scene.envelope('put', { account: 'a' }), condition }
+    expect(await engine.call(envelope)).toMatchObject({
+      outcome: { status: 'rejected', code: 'PRECONDITION_UNSUPPORTED', body: undefined },
+    })
+  }
+  expect([await scene.balances(), await scene.count('event')]).toEqual([{}, 0])
+})
+
 test('an SQL command that is carried twice takes effect once, and both are told the same', async () => {
   const engine = await scene.engine()
   const envelope = scene.envelope('put', { account: 'a', amount: 5 })
@@ -91,6 +102,60 @@ test('an SQL command that is carried twice takes effect once, and both are told 
   await until('the row is consumed', async () => (await scene.count('_command')) === 0)
   expect([await scene.balances(), await scene.count('outcome'), await scene.count('event')]).toEqual([{ a: 5 }, 1, 1])
   await next.stop()
+})
+
+test.each(['with', 'without'])(
+  'the handler of an SQL command that is appended while it runs, %s an Idempotency-Key, runs once',
+  async (how) => {
+    const [slow = '', other = ''] = scene.neighbours(2)
+    const [begun, hold] = [gate(), gate()]
+    let runs = 0
+    scene.acts.set(slow, async (tx) => {
+      runs += 1
+      await tx.query(`insert into account values ($1, 1)`, [slow])
+      begun.open()
+      await hold.opened
+    })
+    const engine = await scene.engine()
+    const claim = how === 'with' ? { hash: 'a'.repeat(64), fingerprint: 'b'.repeat(64) } : undefined
+    const envelope = { ...scene.envelope('act', { account: slow }), ...(claim && { claim }) }
+    const caller = new AbortController()
+    const call = engine.call(envelope, caller.signal)
+    await begun.opened
+    // Its caller does not wait to the end, and so goes to the log.
+    caller.abort(new Error('waited long enough'))
+    await expect(call).rejects.toThrow('waited long enough')
+    if (claim) await scene.claim(envelope.id, claim)
+    await scene.append([envelope])
+    await scene.append([scene.envelope('put', { account: other })])
+    await until('the log was read', async () => (await scene.balances())[other] === 1)
+    hold.open()
+    await until('both rows are consumed', async () => (await scene.count('_command')) === 0)
+    expect([runs, await scene.balances(), await scene.count('outcome'), await scene.count('event')]).toEqual([
+      1,
+      { [slow]: 1, [other]: 1 },
+      2,
+      2,
+    ])
+  },
+)
+
+test('the handler of an SQL command that has an outcome does not run again, whoever takes its copy from the log', async () => {
+  let runs = 0
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    await tx.query(`insert into account values ('a', 1) on conflict (name) do update set cents = account.cents + 1`)
+  })
+  const first = await scene.engine()
+  const envelope = scene.envelope('act', { account: 'a' })
+  expect(await first.call(envelope)).toMatchObject(finished)
+  await scene.append([envelope, scene.envelope('put', { account: 'a' })])
+  await until('the row is consumed', async () => (await scene.count('_command')) === 0)
+  await first.stop()
+  await scene.append([envelope])
+  await scene.engine()
+  await until('the row is consumed', async () => (await scene.count('_command')) === 0)
+  expect([runs, await scene.balances(), await scene.count('outcome')]).toEqual([1, { a: 2 }, 2])
 })
 
 test('an SQL command that would end otherwise when it is run again is told its first answer', async () => {

@@ -71,8 +71,12 @@ const parts: readonly Part[] = [
   {
     name: 'unread',
     count: ({ logFloor }) => (logFloor === undefined ? 0 : 1),
-    sql: 'select 1 where not exists (select 1 from twofold._command where seq > $1::bigint)',
-    arrays: ({ logFloor }) => [String(logFloor)],
+    // Of one SQL command its own copy does not count, by a caller who did not wait to the end of its handler.
+    sql: 'select 1 where not exists (select 1 from twofold._command where seq > $1::bigint and (count > 1 or first_id <> all ($2::uuid[])))',
+    arrays: ({ logFloor, unreadAbove, outcomes, parked }) => [
+      String(logFloor),
+      plainArray(unreadAbove === undefined ? [] : [...outcomes.map(({ id }) => id), ...parked.map(({ envelope }) => envelope.id)]),
+    ],
     counted: 'behind',
   },
   {

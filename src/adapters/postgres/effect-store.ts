@@ -47,6 +47,9 @@ const LOCK_FENCES = `select p.partition from unnest($1::int[], $2::bigint[]) t(p
 
 const OUTCOMES = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
 
+// Joined and not compared with the array, so that each id is looked for in the table of its hour and not in all of them.
+const ENDED = 'select o.id from unnest($1::uuid[]) asked(id) join twofold._outcome o on o.id = asked.id'
+
 const PARKED_COLUMNS = `seq, partition, envelope, attempts, extract(epoch from due_at) * 1000 as "dueAt"`
 
 const PARKED_HEADS = `select distinct on (service, key) ${PARKED_COLUMNS} from twofold._parked where partition = any($1::int[])
@@ -184,6 +187,10 @@ class PostgresEffectSession implements EffectSession {
   async lastRow(): Promise<bigint> {
     const rows = await run<{ last: string }>(this.#reader, 'twofold_last_row', 'select last_value as last from twofold._command_seq', [])
     return BigInt(rows[0]?.last ?? 0)
+  }
+
+  async ended(commandIds: readonly string[]): Promise<readonly string[]> {
+    return (await run<{ id: string }>(this.#reader, 'twofold_ended', ENDED, [plainArray(commandIds)])).map(({ id }) => id)
   }
 
   async begunBefore(commandIds: readonly string[]): Promise<ReadonlyMap<string, number>> {

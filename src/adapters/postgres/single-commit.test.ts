@@ -100,10 +100,22 @@ test('a row of the log that is not there is refused as a conflict', async () => 
   })
 })
 
-test.each(['outcomes', 'claims', 'events'] as const)('a second one of %s is refused by its primary key', async (kind) => {
+test.each(['outcomes', 'events'] as const)('a second one of %s is refused by its primary key', async (kind) => {
   const first = await ended()
   await store(first)
   await expect(store({ ...(await ended()), [kind]: first[kind] })).rejects.toMatchObject({ code: '23505' })
+})
+
+test('an Idempotency-Key that another command has claimed is refused as a conflict, and one that its own copy has is not', async () => {
+  const [first, second] = [await ended(), await ended()]
+  await store(first)
+  const claimed = second.claims.map((claim) => ({ ...claim, hash: first.claims[0]?.hash ?? '' }))
+  await expect(store({ ...second, claims: claimed })).rejects.toMatchObject({ code: 'TF001', message: expect.stringMatching(/^conflict/) })
+  const insert = 'insert into twofold._claim (hash, fingerprint, command_id, answer) values ($1, $2, $3, $4)'
+  for (const { hash, fingerprint, commandId } of second.claims) await client.query(insert, [hash, fingerprint, commandId, '{}'])
+  await store(second)
+  const { rows } = await client.query('select command_id as id, answer from twofold._claim where hash = $1', [second.claims[0]?.hash])
+  expect(rows).toEqual([{ id: second.claims[0]?.commandId, answer: '{}' }])
 })
 
 test('what holds more than one command, or anything seldom, is left to the statement for many', async () => {

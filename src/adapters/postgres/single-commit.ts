@@ -30,10 +30,11 @@ const parts: readonly Part[] = [
   {
     // Of its own partition only: there its key is at home, so nothing that it could overtake waits elsewhere.
     name: 'unread',
-    sql: 'select 1 where not exists (select from twofold._command where partition = $1 and seq > $2)',
-    width: 2,
-    values: ({ unreadAbove, fences }) =>
-      unreadAbove === undefined ? [] : fences.map(({ partition }) => [String(partition), String(unreadAbove)]),
+    // A copy of its own, by a caller who did not wait to the end, is nothing that it overtakes.
+    sql: `select 1 where not exists (select from twofold._command where partition = $1 and seq > $2 and (count > 1 or first_id <> $3))`,
+    width: 3,
+    values: ({ unreadAbove, fences, outcomes }) =>
+      unreadAbove === undefined ? [] : fences.map(({ partition }) => [String(partition), String(unreadAbove), outcomes[0]?.id ?? null]),
     counted: 'behind',
   },
   {
@@ -56,10 +57,13 @@ const parts: readonly Part[] = [
       ]),
   },
   {
+    // Its caller may have stopped waiting and appended it while its handler ran: then the claim is there, and is its own.
     name: 'claim',
-    sql: 'insert into twofold._claim (hash, fingerprint, command_id) values ($1, $2, $3)',
+    sql: `insert into twofold._claim as c (hash, fingerprint, command_id) values ($1, $2, $3)
+      on conflict (hash) do update set command_id = c.command_id where c.command_id = excluded.command_id returning 1`,
     width: 3,
     values: ({ claims }) => claims.map(({ hash, fingerprint, commandId }) => [hash, fingerprint, commandId]),
+    counted: 'conflict',
   },
   {
     name: 'event',

@@ -86,7 +86,8 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
     left: [...parked.left, ...left.flatMap(worksOf), ...watched],
   }
   if (sql === undefined) return collected
-  return divert(collected, { ...diverting, sql, begunBefore: await countsOf(collected.left, sql, options) })
+  const known = await withCopies(collected, sql, options)
+  return divert(known, { ...diverting, sql, begunBefore: await countsOf(known.left, sql, options) })
 }
 
 /**
@@ -118,6 +119,28 @@ async function takeLog(held: readonly number[], options: CollectorOptions): Prom
   }
   const inHand = sql === undefined ? options.rowsUnderWay() : [...options.rowsUnderWay(), ...sql.rows]
   return session.take(held, batchSizeMax, inHand)
+}
+
+/**
+ * Notes at SQL commands of the log, or of a broker, that a copy of them is in hand or has come to an end: the call of a caller who did not wait
+ * to the end, or the rest of a row that is taken again. To run such a handler only to find its outcome would take as long as it does.
+ */
+async function withCopies(collected: Collected, sql: SqlExecutor, options: CollectorOptions): Promise<Collected> {
+  const carried = [...collected.left, ...collected.works].filter(
+    ({ origin, envelope }) => (origin.from === 'log' || origin.from === 'carried') && sql.serves(envelope.service),
+  )
+  if (carried.length === 0) return collected
+  const ids = carried.map(({ envelope }) => envelope.id)
+  // Before it is asked for those that have ended: one may end meanwhile.
+  const copied = new Set(ids.filter((id) => sql.inHand(id)))
+  for (const id of await (await options.session()).ended(ids)) copied.add(id)
+  if (copied.size === 0) return collected
+  const noted = (work: Work): Work => {
+    if (!copied.has(work.envelope.id)) return work
+    const known: Work = { ...work, mayHaveRun: true }
+    return options.carried?.replace(work, known) ?? known
+  }
+  return { ...collected, works: collected.works.map(noted), left: collected.left.map(noted) }
 }
 
 /** How often the SQL commands among these were begun; what becomes of the others is asked for where they run. */

@@ -34,3 +34,10 @@ test('a caller may leave until its command has been taken', () => {
   expect(mailbox.take(10)).toEqual([twin])
   expect(mailbox.remove(twin)).toBe(false)
 })
+
+test('a caller may leave while its command, which was taken before, is back and more is known of it', () => {
+  const mailbox = new Mailbox(10)
+  const first = work('1')
+  mailbox.putBack([{ ...first, mayHaveRun: true }])
+  expect([mailbox.remove(first), mailbox.size]).toEqual([true, 0])
+})

@@ -27,7 +27,7 @@ export class Mailbox {
 
   /** Takes back what has not been handed out; false when it has. */
   remove(work: Work): boolean {
-    const at = this.#works.indexOf(work)
+    const at = this.#works.findIndex(({ origin }) => origin === work.origin)
     if (at < 0) return false
     this.#works.splice(at, 1)
     return true

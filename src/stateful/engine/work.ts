@@ -24,6 +24,8 @@ export interface Work {
   readonly begun?: number
   /** A commit of it was sent whose answer was lost: nobody is told that it has not begun, wherever it is given back from. */
   readonly mayBeStored?: true
+  /** A copy of it has run, or may have: what is stored of it is looked up before its handler runs. Left out: its outcome's primary key is enough. */
+  readonly mayHaveRun?: true
   /** Why it can never run: it dies at once. */
   readonly fault?: Error
   /** A copy of it has run: it does not run again, and only leaves its parked key. */

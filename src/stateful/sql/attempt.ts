@@ -29,9 +29,9 @@ export class Attempt {
   constructor(job: Job, options: JobOptions, again: boolean) {
     this.#job = job
     this.#options = options
-    const { origin, envelope } = job.work
+    const { origin, envelope, mayHaveRun } = job.work
     // One of a parked key takes its place among those that are parked.
-    this.#looked = again || origin.from === 'parked' || options.parking.has(envelope.service, envelope.keys[0] ?? '')
+    this.#looked = again || mayHaveRun === true || origin.from === 'parked' || options.parking.has(envelope.service, envelope.keys[0] ?? '')
     this.#now = options.now()
   }
 
@@ -195,7 +195,8 @@ export class Attempt {
     if (trouble === 'idle')
       return failed(new TwofoldError('HANDLER_FAILED', `its transaction stood still for too long and was ended: ${reason}`))
     if (trouble === 'lost') throw new BatchAborted('lost', reason)
-    if (trouble === 'again' && ran.status === 'failed') throw new BatchAborted('conflict', reason, ran.error)
+    if (ran.status === 'failed' && (trouble === 'again' || session.asksAgain(ran.error)))
+      throw new BatchAborted('conflict', reason, ran.error)
     return ran
   }
 

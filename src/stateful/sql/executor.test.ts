@@ -5,6 +5,7 @@ import { command, defineContract, statefulSql } from 'twofold'
 import { within } from '../../../test/support/within.ts'
 import { BatchAborted, type EffectBatch } from '../../ports/effect-store.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
+import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
 import { HeldPartitions } from '../engine/held-partitions.ts'
 import { Parking } from '../engine/parking.ts'
@@ -16,6 +17,18 @@ const shop = defineContract('shop', { commands: { act: command({ input: z.object
 
 const NOW = 1_700_000_000_000
 const parkedStanding: Standing = { outcome: undefined, parked: true, claim: undefined }
+const succeeded: StoredOutcome = {
+  id: '0190b1d2-7000-7000-8000-ffffffffffff',
+  service: 'shop',
+  command: 'act',
+  status: 'succeeded',
+  code: undefined,
+  body: undefined,
+  version: 0,
+  partition: 1,
+  eventSeq: 0,
+  finishedAt: new Date(NOW),
+}
 
 interface Given {
   readonly begin?: () => Promise<Standing>
@@ -46,6 +59,7 @@ function scene({
     mustNotBeRefused: () => undefined,
     transaction: { query: async () => ({ rows: [], rowCount: 0 }) },
     trouble: undefined,
+    asksAgain: () => false,
     commit: commit ?? (async (batch) => void stored.push(batch)),
     commitWithout: commitWithout ?? (async (batch) => void stored.push(batch)),
     rollback: async () => undefined,
@@ -177,6 +191,45 @@ test('a key that is locked elsewhere again and again is no failure of the comman
   await expect
     .poll(() => stored, { timeout: 10_000 })
     .toMatchObject([{ outcomes: [{ status: 'succeeded' }], retried: [], deadLetters: [] }])
+  await executor.stop()
+})
+
+test('of two copies of an SQL command in hand the second is looked up before its handler runs', async () => {
+  const [running, hold] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let runs = 0
+  const handler = async (): Promise<void> => {
+    runs += 1
+    running.resolve()
+    await hold.promise
+  }
+  const begin = async (): Promise<Standing> => ({ ...parkedStanding, parked: false, outcome: succeeded })
+  const { executor } = scene({ handler, begin })
+  const first = Promise.withResolvers<DirectResult>()
+  const second = Promise.withResolvers<DirectResult>()
+  const one = work('a', 1, { from: 'direct', settle: first.resolve })
+  executor.addDirect(one)
+  await running.promise
+  executor.addDirect({ ...one, origin: { from: 'direct', settle: second.resolve } })
+  hold.resolve()
+  expect([(await first.promise).status, await second.promise, runs]).toEqual(['finished', { status: 'finished', outcome: succeeded }, 1])
+  await executor.stop()
+})
+
+test('an SQL command that was put back behind the log is looked up before its handler runs again', async () => {
+  let runs = 0
+  const handler = async (): Promise<void> => void (runs += 1)
+  const begin = async (): Promise<Standing> => ({ ...parkedStanding, parked: false, outcome: succeeded })
+  const commit = async (): Promise<void> => {
+    if (runs === 1) throw new BatchAborted('behind', 'something waits in the log')
+  }
+  const back: Work[] = []
+  const { executor } = scene({ handler, begin, commit, behind: (works) => void back.push(...works) })
+  const { promise, resolve } = Promise.withResolvers<DirectResult>()
+  executor.addDirect(work('a', 1, { from: 'direct', settle: resolve }), 0)
+  await expect.poll(() => back.length).toBe(1)
+  // Its copy was in the log, and has run meanwhile.
+  for (const one of back) executor.addDirect(one)
+  expect([await promise, runs]).toEqual([{ status: 'finished', outcome: succeeded }, 1])
   await executor.stop()
 })
 

@@ -53,6 +53,8 @@ export class SqlExecutor {
   readonly #parking: Parking
   readonly #keys = new Turns<string>()
   readonly #jobs = new Map<Job, Promise<void>>()
+  /** How many copies of a command are in hand, by its id. */
+  readonly #copies = new Map<string, number>()
   readonly #rows = new Map<string, RowInHand>()
   readonly #counts = new Map<number, number>()
   readonly #full = new Set<number>()
@@ -85,7 +87,7 @@ export class SqlExecutor {
   }
 
   inHand(commandId: string): boolean {
-    return this.#jobs.size > 0 && [...this.#jobs.keys()].some(({ work }) => work.envelope.id === commandId)
+    return this.#copies.has(commandId)
   }
 
   /** Partitions with something in hand that runs under watch. */
@@ -167,8 +169,22 @@ export class SqlExecutor {
   }
 
   #add(job: Job): void {
+    const { id } = job.work.envelope
+    const copies = this.#copies.get(id) ?? 0
+    // Whoever waited for the other one may have gone to the log. This one comes behind it at their keys, and would do its work in vain.
+    if (copies > 0) job.work = { ...job.work, mayHaveRun: true }
+    this.#copies.set(id, copies + 1)
     this.#counts.set(job.work.partition, this.#count(job.work.partition) + 1)
     this.#jobs.set(job, this.#go(job))
+  }
+
+  #removed(job: Job): void {
+    this.#jobs.delete(job)
+    this.#counts.set(job.work.partition, this.#count(job.work.partition) - 1)
+    const { id } = job.work.envelope
+    const copies = (this.#copies.get(id) ?? 0) - 1
+    if (copies > 0) this.#copies.set(id, copies)
+    else this.#copies.delete(id)
   }
 
   async #go(job: Job): Promise<void> {
@@ -195,8 +211,7 @@ export class SqlExecutor {
       this.#giveBack(work.partition, job)
     } finally {
       turn.end()
-      this.#jobs.delete(job)
-      this.#counts.set(work.partition, this.#count(work.partition) - 1)
+      this.#removed(job)
       this.#done(job)
     }
   }
@@ -271,7 +286,7 @@ export class SqlExecutor {
       if (!waits && job !== because) continue
       job.putBack = true
       job.cut.abort()
-      works.push(job.work)
+      works.push(job === because ? { ...job.work, mayHaveRun: true } : job.work)
     }
     this.#options.behind(works)
   }
