@@ -13,6 +13,22 @@ const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
+    name: 'a transaction is rolled back before what its handler has said is on its way',
+    file: 'adapters/postgres/opening.ts',
+    find: '    await this.#first?.catch(() => undefined)\n',
+    replace: '',
+    test: 'src/adapters/postgres/sql-session.test.ts',
+    claim: 'what a handler has said and not waited for is undone',
+  },
+  {
+    name: 'a rejection is stored before it is known that its keys were refused',
+    file: session,
+    find: '    await this.#bounded(this.#opening.settled())\n',
+    replace: '',
+    test: 'src/adapters/postgres/sql-session.test.ts',
+    claim: 'what a handler has said and not waited for before its keys',
+  },
+  {
     name: 'a copy of an SQL command that is in hand runs its handler',
     file: 'stateful/sql/executor.ts',
     find: 'if (copies > 0) job.work',

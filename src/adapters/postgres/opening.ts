@@ -32,6 +32,14 @@ export class Opening {
     return this.#refusal
   }
 
+  /**
+   * Once its first statement is answered, or could not be said. What was said behind that one waits for it and is on its way by then: whoever
+   * ends the transaction waits as well, or those would run behind its end, outside of any.
+   */
+  async settled(): Promise<void> {
+    await this.#first?.catch(() => undefined)
+  }
+
   /** The answers of `statements` alone. */
   send(statements: readonly Statement[]): Promise<Answers> {
     if (this.#hasBegun) return this.#trips.send(statements)

@@ -170,6 +170,7 @@ export class PostgresSqlSession implements SqlSession {
 
   async commitWithout(batch: EffectBatch): Promise<void> {
     this.#over()
+    await this.#bounded(this.#opening.settled())
     this.mustNotBeRefused()
     const statements = this.#opening.isSaid ? [ROLLBACK, statementOf(batch)] : [statementOf(batch)]
     this.#answersOf(await this.#bounded(this.#trips.send(statements)))
@@ -178,9 +179,10 @@ export class PostgresSqlSession implements SqlSession {
 
   async rollback(): Promise<void> {
     this.#over()
-    const { isSaid } = this.#opening
+    const opening = this.#opening
     this.#opening = new Opening(this.#trips)
-    if (!isSaid || this.#broken !== undefined) return
+    if (opening.isSaid) await this.#bounded(opening.settled())
+    if (!opening.isSaid || this.#broken !== undefined) return
     const answer = await this.#bounded(this.#trips.send([ROLLBACK]))
     if (answer instanceof Refusal) this.#broken ??= answer.error as Error
   }
@@ -210,7 +212,7 @@ export class PostgresSqlSession implements SqlSession {
    * The answer to a message that others wait for. A connection that stays silent for too long is ended; what became of the message is looked up
    * by whoever runs the command again.
    */
-  async #bounded(message: Promise<Answers>): Promise<Answers> {
+  async #bounded<Answer>(message: Promise<Answer>): Promise<Answer> {
     const timer = setTimeout(() => {
       this.#broken ??= new Error(`no answer within ${this.#options.finishMs} ms, a third of the lease`)
       // What was sent may still be under way at the server: its end frees the locks that the next run waits for.
