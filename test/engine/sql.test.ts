@@ -180,12 +180,33 @@ test('an SQL command that would end otherwise when it is run again is told its f
   expect([await scene.balances(), await scene.count('outcome'), failures]).toEqual([{ a: 0, once: 1 }, 3, []])
 })
 
-test('a table that changes under a statement of an SQL handler costs no attempt', async () => {
+test.each([
+  ['that it says again', 'select * from account'],
+  ['that it has named', { name: 'accounts', text: 'select * from account' }],
+])('a table that changes under a statement of an SQL handler, %s, costs no attempt', async (_, statement) => {
   const engine = await scene.engine(undefined, { retry: { attempts: 1 }, connectionsMax: 1 })
-  scene.acts.set('a', async (tx) => void (await tx.query('select * from account')))
+  scene.acts.set('a', async (tx) => void (await tx.query(statement as string)))
   for (let at = 0; at < 3; at += 1) expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
   await scene.client.query('alter table account add column at timestamptz')
   for (let at = 0; at < 3; at += 1) expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+})
+
+test('an SQL handler that deallocates what is prepared costs itself nothing', async () => {
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 }, connectionsMax: 1 })
+  let runs = 0
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    if (runs === 2) await tx.query('deallocate all')
+    await tx.query('select 1')
+  })
+  for (let at = 0; at < 3; at += 1) expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+  // Of its own statements it has to think itself.
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    await tx.query({ name: 'mine', text: 'execute nothing' } as unknown as string)
+  })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({ outcome: { status: 'dead' } })
+  expect(runs).toBe(4)
 })
 
 test('an Idempotency-Key of a direct SQL command is claimed in its transaction', async () => {

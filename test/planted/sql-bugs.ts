@@ -13,6 +13,30 @@ const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
+    name: 'two long names of statements are one',
+    file: 'adapters/postgres/round-trip.ts',
+    find: 'Buffer.byteLength(name) > NAME_BYTES_MAX)',
+    replace: 'false)',
+    test: 'src/adapters/postgres/round-trip.test.ts',
+    claim: 'a message that cannot be written leaves nothing',
+  },
+  {
+    name: 'what a handler has deallocated is used on',
+    file: transaction,
+    find: "if (result?.command === 'DEALLOCATE') trips.forgetAll()",
+    replace: '',
+    test: sql,
+    claim: 'an SQL handler that deallocates',
+  },
+  {
+    name: 'a statement that a handler has prepared by SQL is taken for one of ours',
+    file: transaction,
+    find: "(state === '26000' && message?.includes(name) === true)",
+    replace: "state === '26000'",
+    test: sql,
+    claim: 'an SQL handler that deallocates',
+  },
+  {
     name: 'a transaction is rolled back before what its handler has said is on its way',
     file: 'adapters/postgres/opening.ts',
     find: '    await this.#first?.catch(() => undefined)\n',
@@ -207,7 +231,7 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'what was prepared for a table that has changed is used on',
     file: transaction,
-    find: 'if (name === undefined && isOutdated(error))',
+    find: 'if (isOutdated(error, name))',
     replace: 'if (false)',
     test: sql,
     claim: 'a table that changes under a statement',

@@ -96,27 +96,29 @@ export class SqlHandlerTransaction implements Transaction {
       )
     this.#leavesTraces ||= leavesTraces(text)
     // A message takes one statement a text, so `select 1; commit` is refused.
-    const answer = await this.#opening.send([{ name: given.name ?? names.nameOf(text) ?? '', text, values }])
-    if (answer instanceof Refusal) throw this.#refused(answer.error, given)
+    const name = given.name ?? names.nameOf(text) ?? ''
+    const answer = await this.#opening.send([{ name, text, values }])
+    if (answer instanceof Refusal) throw this.#refused(answer.error, name)
     const [result] = answer as readonly (pg.QueryResult | undefined)[]
     if (trips.isOutside || ENDED.has(result?.command ?? '')) {
       this.#hasEnded = true
       throw misused(`'${text.trim().slice(0, 40)}' has ended the transaction: what was changed before it may be stored without its outcome`)
     }
+    if (result?.command === 'DEALLOCATE') trips.forgetAll()
     // Back at a savepoint: whatever was refused is over, and what comes of it is the handler's own.
     if (result?.command === 'ROLLBACK') this.#again = false
     return { rows: (result?.rows ?? []) as Row[], rowCount: result?.rowCount ?? null }
   }
 
-  #refused(error: unknown, { text, name }: Given): unknown {
+  #refused(error: unknown, name: string): unknown {
     const state = sqlState(error)
     if (state === undefined || /^(?:57P|25P03)/.test(state)) this.#broken ??= error as Error
     if (state !== undefined && AGAIN.has(state)) {
       this.#again = true
       this.#askedBy.add(error as object)
     }
-    if (name === undefined && isOutdated(error)) {
-      this.#connection.names.forget(text)
+    if (isOutdated(error, name)) {
+      this.#connection.trips.forget(name)
       // Our doing, whatever the handler makes of it; and it does not come again.
       this.#isOutdated = true
     }
@@ -124,10 +126,12 @@ export class SqlHandlerTransaction implements Transaction {
   }
 }
 
-/** A table was changed under a statement that was prepared, or it was deallocated. Who prepared it prepares it anew. */
-function isOutdated(error: unknown): boolean {
+/** A table was changed under a statement that was prepared, or it was deallocated; not one that the handler itself has prepared, by SQL. */
+function isOutdated(error: unknown, name: string): boolean {
+  const { routine, message } = error as { readonly routine?: unknown; readonly message?: string }
   const state = sqlState(error)
-  return state === '26000' || (state === '0A000' && (error as { routine?: unknown }).routine === 'RevalidateCachedQuery')
+  if (name === '') return false
+  return (state === '26000' && message?.includes(name) === true) || (state === '0A000' && routine === 'RevalidateCachedQuery')
 }
 
 function misused(message: string): TwofoldError {

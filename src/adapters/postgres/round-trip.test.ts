@@ -83,6 +83,7 @@ test('whoever waits for an answer that cannot come any more is told so', async (
 
 test.each([
   ['more values than the protocol counts', say('select 1', Array<number>(70_000).fill(1)), '65535 values at most'],
+  ['a name that PostgreSQL would cut', { ...say('select 1'), name: `${'é'.repeat(31)}xx` }, '63 bytes at most'],
   ['a name that is none', { ...say('select 1'), name: 7 as unknown as string }, 'must be of type string'],
 ])('a message that cannot be written leaves nothing of itself: %s', async (_, statement, message) => {
   await expect(trips.send([say('select 2', [], 'written'), statement])).rejects.toThrow(message)

@@ -24,6 +24,9 @@ const { prepareValue } = (pg as unknown as { readonly utils: { readonly prepareV
 /** The protocol counts them in 16 bits. */
 const VALUES_MAX = 65_535
 
+/** PostgreSQL cuts longer ones without a word, and two that begin alike would be one. In bytes, of which a character takes three at most. */
+const NAME_BYTES_MAX = 63
+
 /** What a name stands for on the connection. */
 interface Prepared {
   readonly text: string
@@ -83,6 +86,16 @@ export class RoundTrips {
     return promise
   }
 
+  /** What the server has prepared under this name is of no use any more; it is prepared anew when it is sent again. */
+  forget(name: string): void {
+    this.#prepared.delete(name)
+  }
+
+  /** The server has forgotten what was prepared. */
+  forgetAll(): void {
+    this.#prepared.clear()
+  }
+
   /** Whether no transaction is under way, by what the server said last. */
   get isOutside(): boolean {
     return this.#client.getTransactionStatus() === 'I'
@@ -93,6 +106,8 @@ export class RoundTrips {
     const writer = this.#writer
     try {
       for (const [at, { name, text, rows }] of statements.entries()) {
+        if (name.length * 3 > NAME_BYTES_MAX && Buffer.byteLength(name) > NAME_BYTES_MAX)
+          throw new RangeError(`the name of a statement takes ${NAME_BYTES_MAX} bytes at most, and '${name}' takes more`)
         if (name === '') writer.parse(name, text)
         else if (!this.#isPrepared(name, text)) {
           // It may stand for another text; closing one that is not there is no error.

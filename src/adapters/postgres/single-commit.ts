@@ -119,7 +119,7 @@ function holdsOthers({ writes, reads, unparked, retried, parked, deadLetters, un
 }
 
 function nameOf(used: readonly Part[]): string {
-  return `twofold_single_${used.map(({ name }) => name).join('_')}`
+  return `twofold_one_${used.map(({ name }) => name).join('_')}`
 }
 
 function compose(used: readonly Part[]): string {

@@ -8,15 +8,6 @@ test('a text gets a name the second time it is said, and keeps it', () => {
   expect([name, names.nameOf('select 1')]).toEqual([expect.stringMatching(/^twofold_handler_/), name])
 })
 
-test('after its table has changed it gets another name', () => {
-  const names = new StatementNames()
-  names.nameOf('select 1')
-  const name = names.nameOf('select 1')
-  names.forget('select 1')
-  names.nameOf('select 1')
-  expect(names.nameOf('select 1')).not.toBe(name)
-})
-
 test('texts that are made anew each time get no names, and those said often get so many at most', () => {
   const names = new StatementNames()
   for (let at = 0; at < 10_000; at += 1) expect(names.nameOf(`select ${at}`)).toBeUndefined()

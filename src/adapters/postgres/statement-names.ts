@@ -28,11 +28,6 @@ export class StatementNames {
     return name
   }
 
-  /** What was prepared for it is of no use any more: it is prepared anew under another name. */
-  forget(text: string): void {
-    this.#names.delete(text)
-  }
-
   #see(text: string): void {
     const [oldest] = this.#seen
     if (this.#seen.size >= SEEN_MAX && oldest !== undefined) this.#seen.delete(oldest)
