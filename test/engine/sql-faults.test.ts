@@ -1,4 +1,5 @@
 // What goes wrong around an SQL handler: connections that die, deadlocks, handlers that throw or never end, owners that come and go.
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { lockHolderName } from '../../src/adapters/postgres/lock-holders.ts'
 import { BatchAborted } from '../../src/ports/effect-store.ts'
@@ -409,6 +410,52 @@ test('a deferred constraint that refuses the COMMIT is a failure of its handler'
     outcome: { status: 'dead', body: expect.stringContaining('duplicate key') },
   })
   expect([await scene.count('event'), await scene.count('dead_letter')]).toEqual([0, 1])
+})
+
+test('a trigger that refuses the COMMIT is a failure of its handler, which is not run again for that', async () => {
+  await scene.client.query(
+    `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'the books do not balance'; end $$`,
+  )
+  await scene.client.query(
+    'create constraint trigger refuse after insert on account deferrable initially deferred for each row execute function refuse()',
+  )
+  const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+  let runs = 0
+  scene.acts.set('a', async (tx) => {
+    runs += 1
+    await tx.query(insert('a'))
+  })
+  expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({
+    outcome: { status: 'dead', body: expect.stringContaining('the books do not balance') as string },
+  })
+  expect([runs, await scene.count('event')]).toEqual([1, 0])
+})
+
+test('a handler that gives up the rights to store its outcome has failed, and is not run again for that', async () => {
+  const role = `clerk_${randomUUID().replaceAll('-', '')}`
+  await scene.client.query(`create role ${role}`)
+  try {
+    const { rows } = await scene.client.query<{ schema: string }>('select current_schema as schema')
+    const schema = rows[0]?.schema ?? ''
+    await scene.client.query(`grant usage on schema ${schema} to ${role}; grant insert on account to ${role}`)
+    const engine = await scene.engine(undefined, { retry: { attempts: 1 } })
+    let [runs, back] = [0, false]
+    scene.acts.set('a', async (tx) => {
+      runs += 1
+      await tx.query(`set local role ${role}`)
+      await tx.query(`insert into ${schema}.account values ('a', 1)`)
+      if (back) await tx.query('set local role none')
+    })
+    expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject({
+      outcome: { status: 'dead', body: expect.stringContaining('permission denied') as string },
+    })
+    back = true
+    expect(await scene.call(engine, 'act', { account: 'a' })).toMatchObject(finished)
+    expect([runs, await scene.balances()]).toEqual([2, { a: 1 }])
+  } finally {
+    await scene.client.query(`drop owned by ${role}`)
+    await scene.client.query(`drop role ${role}`)
+  }
 })
 
 test('a former owner stores nothing of an SQL handler that was running when its partition was taken', async () => {

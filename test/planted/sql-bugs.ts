@@ -13,6 +13,14 @@ const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
+    name: 'what a COMMIT is refused for is taken for a lost connection',
+    file: session,
+    find: 'throw answer instanceof Refusal ? ofHandler(error, answer.done > 0) : error',
+    replace: 'throw error',
+    test: faults,
+    claim: 'a trigger that refuses the COMMIT',
+  },
+  {
     name: 'two long names of statements are one',
     file: 'adapters/postgres/round-trip.ts',
     find: 'Buffer.byteLength(name) > NAME_BYTES_MAX)',

@@ -162,7 +162,7 @@ export class PostgresSqlSession implements SqlSession {
     try {
       this.#answersOf(answer)
     } catch (error) {
-      throw answer instanceof Refusal && answer.done > 0 ? ofCommit(error) : error
+      throw answer instanceof Refusal ? ofHandler(error, answer.done > 0) : error
     }
     if (crash) await this.#reach('sql.committed')
     this.#options.onCommitted(batch)
@@ -280,8 +280,19 @@ function isThere(outcome: { readonly id: string | null }): boolean {
   return outcome.id !== null
 }
 
-/** Once all of ours is stored, what a COMMIT is refused for is a deferred constraint of the handler's own tables. */
-function ofCommit(error: unknown): unknown {
-  const isTheirs = error instanceof BatchAborted && isDataError(error.cause)
-  return isTheirs ? new BatchAborted('data', error.message, error.cause) : error
+/**
+ * SQLSTATEs of the connection, the server and others: lost connections, serialization and deadlocks, resources, shutdown, time-outs, internal
+ * errors; what was prepared and is gone; a lock that was not to be had; and our own.
+ */
+const NOT_OF_HANDLER = /^(?:08|26|40|53|57|58|XX|25P03|25P04|55P03|TF)/
+
+/**
+ * Once all of ours is stored (`isStored`), what a COMMIT is refused for is the handler's own: a deferred constraint of its tables, or a trigger.
+ * Before that so is what cannot be stored as it has left the transaction, read-only or as a role without rights.
+ */
+function ofHandler(error: unknown, isStored: boolean): unknown {
+  const cause = error instanceof BatchAborted ? error.cause : undefined
+  const state = sqlState(cause)
+  if (state === undefined || NOT_OF_HANDLER.test(state) || (!isStored && isDataError(cause))) return error
+  return new BatchAborted('data', (error as Error).message, cause)
 }
