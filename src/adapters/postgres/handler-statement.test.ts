@@ -42,6 +42,9 @@ test.each([
   'select pg_try_advisory_lock_shared($1)',
   "select set_config('x.y', $1, false)",
   'declare a cursor with hold for select 1',
+  'do $$ begin set search_path = there; end $$',
+  `do $$ begin perform 1; set role a; end $$`,
+  `do language plpgsql $$ begin execute 'set x.y = 1'; end $$`,
 ])('%j leaves something on its connection', (text) => expect(leavesTraces(text)).toBe(true))
 
 test.each([
@@ -53,6 +56,7 @@ test.each([
   "select set_config('x.y', $1, true)",
   "select set_config('x.y', 'z', is_local => true)",
   'select temp from weather',
+  'do $$ begin set local search_path = here; perform 1; end $$',
   'create table template (n int)',
 ])('%j leaves nothing', (text) => expect(leavesTraces(text)).toBe(false))
 

@@ -14,6 +14,10 @@ const OF_SESSION = /^(?:set\s+(?!local\b|constraints\b|transaction\b)|reset|disc
 const LEFT =
   /\b(?:pg_(?:try_)?advisory_lock\w*|(?:create(?:\s+or\s+replace)?|into)\s+(?:(?:global|local)\s+)?temp(?:orary)?|with\s+hold)\b|\bset_config\s*\((?![^()]*,\s*(?:is_local\s*(?:=>|:=)\s*)?true\s*\))/i
 
+/** A block may do anything of that in its lines, and `update … set` looks much the same: then the connection is closed in vain. */
+const BLOCK = /^do\b/i
+const LEFT_BY_BLOCK = /\b(?:set\s+(?!local\b|constraints\b|transaction\b)|reset\b|execute\b|call\b|listen\b|load\b)/i
+
 /** A COPY from or to its client. */
 const STREAMS = /^copy\b.*\b(?:from\s+stdin|to\s+stdout)\b/is
 
@@ -29,7 +33,8 @@ export function streams(text: string): boolean {
 
 /** Something of it may still be there for the next user of the connection, which is then closed. */
 export function leavesTraces(text: string): boolean {
-  return OF_SESSION.test(fromFirstWord(text)) || LEFT.test(text)
+  const said = fromFirstWord(text)
+  return OF_SESSION.test(said) || LEFT.test(said) || (BLOCK.test(said) && LEFT_BY_BLOCK.test(said))
 }
 
 function fromFirstWord(text: string): string {
