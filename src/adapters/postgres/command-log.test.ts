@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import pg from 'pg'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { proxyTo } from '../../../test/support/proxy.ts'
+import { within } from '../../../test/support/within.ts'
 import { decodeEnvelope, type Envelope } from '../../contract/envelope.ts'
 import type { LogEntry } from '../../ports/command-log.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
@@ -176,5 +177,15 @@ test('what waits is bounded: beyond it commands are refused, not kept', async ()
   const refused = results.filter((result) => result.status === 'rejected')
   expect(refused.length).toBeGreaterThan(0)
   expect(refused[0]?.reason).toMatchObject({ code: 'OVERLOADED', retryAfterSeconds: 1 })
+  await stored()
+})
+
+test('a log whose connection has fallen silent stops in a moment', async () => {
+  const proxy = await proxyTo(own.url)
+  const log = newLog(proxy.url)
+  await log.append({ envelope: envelope('k') })
+  proxy.freeze()
+  await within('it has stopped', log.stop())
+  await proxy.close()
   await stored()
 })

@@ -9,6 +9,7 @@ import type { Service } from '../../runtime/service.ts'
 import { jsonTexts, plainArray, textArray } from './array-literal.ts'
 import { CLAIMS_BY_HASH, storedClaim, type ClaimRow } from './claim-rows.ts'
 import { connectionSettings } from './database.ts'
+import { end } from './guarded-query.ts'
 import { isDataError, translate } from './pg-errors.ts'
 import { sent } from './sent.ts'
 
@@ -82,8 +83,7 @@ export class PostgresCommandLog implements CommandLog, Service {
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#flushing
-    await this.#client?.end().catch(() => undefined)
-    this.#client = undefined
+    await this.#disconnect()
   }
 
   append(entry: LogEntry): Promise<Appended> {
@@ -151,7 +151,7 @@ export class PostgresCommandLog implements CommandLog, Service {
         return this.#flush(group.slice(middle))
       }
       const failure = isSent ? inDoubt(translate(error)) : translate(error)
-      if (!isDataError(error)) await this.#disconnect()
+      if (!isDataError(error)) void this.#disconnect()
       for (const waiting of group) waiting.fail(failure)
     }
   }
@@ -170,7 +170,7 @@ export class PostgresCommandLog implements CommandLog, Service {
   async #disconnect(): Promise<void> {
     const client = this.#client
     this.#client = undefined
-    void client?.end().catch(() => undefined)
+    if (client !== undefined) await end(client)
   }
 }
 

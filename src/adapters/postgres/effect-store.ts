@@ -270,7 +270,7 @@ class PostgresEffectSession implements EffectSession {
   #dropLockingClient(): void {
     const client = this.#lockingClient
     this.#lockingClient = undefined
-    client?.end().catch(() => undefined)
+    if (client !== undefined) void end(client)
   }
 }
 

@@ -33,10 +33,17 @@ function failureOf(error: unknown): BatchFailure {
   return 'lost'
 }
 
-/** Ends a connection; one that does not answer is not waited for longer than a moment. */
+/** Ends a connection; one that does not answer is not waited for longer than a moment, and its socket is not kept either. */
 export async function end(client: pg.Client): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const moment = new Promise<void>((resolve) => (timer = setTimeout(resolve, 500)))
+  const moment = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      client.connection.stream.destroy()
+      resolve()
+    }, END_MS_MAX)
+  })
   await Promise.race([client.end().catch(() => undefined), moment])
   clearTimeout(timer)
 }
+
+const END_MS_MAX = 500

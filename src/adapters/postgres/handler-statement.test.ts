@@ -38,6 +38,7 @@ test.each([
   'create temp table a (n int)',
   'create or replace temporary view a as select 1',
   'select 1 as n into temp a',
+  'create table pg_temp.a (n int)',
   'select pg_advisory_lock(1)',
   'select pg_try_advisory_lock_shared($1)',
   "select set_config('x.y', $1, false)",

@@ -12,7 +12,7 @@ const OF_SESSION = /^(?:set\s+(?!local\b|constraints\b|transaction\b)|reset|disc
 
 /** The same, and locks and tables, anywhere in it. A setting that a call makes with a last `true` is local. */
 const LEFT =
-  /\b(?:pg_(?:try_)?advisory_lock\w*|(?:create(?:\s+or\s+replace)?|into)\s+(?:(?:global|local)\s+)?temp(?:orary)?|with\s+hold)\b|\bset_config\s*\((?![^()]*,\s*(?:is_local\s*(?:=>|:=)\s*)?true\s*\))/i
+  /\b(?:pg_(?:try_)?advisory_lock\w*|(?:create(?:\s+or\s+replace)?|into)\s+(?:(?:global|local)\s+)?temp(?:orary)?|with\s+hold|pg_temp)\b|\bset_config\s*\((?![^()]*,\s*(?:is_local\s*(?:=>|:=)\s*)?true\s*\))/i
 
 /** A block may do anything of that in its lines, and `update … set` looks much the same: then the connection is closed in vain. */
 const BLOCK = /^do\b/i
