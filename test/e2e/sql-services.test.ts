@@ -45,7 +45,7 @@ const count = (item: string, headers: Record<string, string> = {}): Promise<{ st
 
 test('whoever sends a condition to an SQL service is told that there are no versions, and nothing is done', async () => {
   for (const headers of [{ 'if-match': '"1"' }, { 'if-match': '*' }, { 'if-none-match': '*' }]) {
-    const answer = await count('conditional', headers as Record<string, string>)
+    const answer = await count('conditional', headers)
     expect([answer.statusCode, answer.json()]).toMatchObject([400, { code: 'PRECONDITION_UNSUPPORTED' }])
   }
   expect(runs.has('conditional')).toBe(false)
