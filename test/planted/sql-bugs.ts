@@ -13,6 +13,22 @@ const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
+    name: 'a statement that comes after its transaction runs in the next one of its connection',
+    file: 'adapters/postgres/database.ts',
+    find: 'if (isOver) throw misused(',
+    replace: 'if (false) throw misused(',
+    test: 'src/adapters/postgres/database.test.ts',
+    claim: 'a statement that comes after its transaction',
+  },
+  {
+    name: 'whoever ends a transaction goes on outside of it',
+    file: 'adapters/postgres/database.ts',
+    find: "if (client.getTransactionStatus() === 'I')",
+    replace: 'if (false)',
+    test: 'src/adapters/postgres/database.test.ts',
+    claim: 'whoever ends the transaction is told so',
+  },
+  {
     name: 'what a COMMIT is refused for is taken for a lost connection',
     file: session,
     find: 'throw answer instanceof Refusal ? ofHandler(error, answer.done > 0) : error',

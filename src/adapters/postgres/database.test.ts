@@ -2,6 +2,7 @@ import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { proxyTo } from '../../../test/support/proxy.ts'
+import type { Transaction } from '../../ports/database.ts'
 import { connectionSettings, PostgresDatabase } from './database.ts'
 
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -26,6 +27,35 @@ test('an error of the work itself ends a transaction and comes out as it is, wha
     throw fault
   })
   await expect(failing).rejects.toBe(fault)
+  expect((await database.query('select 1 from t')).rowCount).toBe(0)
+})
+
+test('a statement that comes after its transaction is refused, and runs in no other one', async () => {
+  await database.query('create table t (n int)')
+  const narrow = new PostgresDatabase({ url: own.url, applicationName: 'test', log: quiet, connectionsMax: 1 })
+  let late: Transaction | undefined
+  await narrow.transaction(async (transaction) => {
+    late = transaction
+    await transaction.query('insert into t values (1)')
+  })
+  await narrow.transaction(async (transaction) => {
+    await transaction.query('insert into t values (2)')
+    await expect(late?.query('insert into t values (3)')).rejects.toMatchObject({ code: 'HANDLER_MISUSED' })
+  })
+  expect((await database.query('select n from t order by n')).rows).toEqual([{ n: 1 }, { n: 2 }])
+  await narrow.close()
+})
+
+test.each(['commit', 'select 1; rollback'])('whoever ends the transaction is told so: %s', async (text) => {
+  await database.query('create table t (n int)')
+  const misusing = database.transaction(async (transaction) => {
+    await transaction.query(text)
+    await transaction.query('insert into t values (1)')
+  })
+  await expect(misusing).rejects.toMatchObject({
+    code: 'HANDLER_MISUSED',
+    message: expect.stringContaining('has ended the transaction') as string,
+  })
   expect((await database.query('select 1 from t')).rowCount).toBe(0)
 })
 

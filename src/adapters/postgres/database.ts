@@ -1,5 +1,6 @@
 // A pool of connections as the `Database` port: one for queries and subscribers, one for membership. The engine and the log have their own.
 import pg from 'pg'
+import { TwofoldError } from '../../errors.ts'
 import type { Database, Transaction } from '../../ports/database.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Logger } from '../../runtime/logger.ts'
@@ -48,6 +49,7 @@ export class PostgresDatabase implements Database {
     })
     // A failure that did not come from the server: nobody knows what the connection is in the middle of, so it is not used again.
     let broken: Error | undefined
+    let isOver = false
     const say = async (text: string, values: readonly unknown[] = []): Promise<pg.QueryResult> => {
       try {
         return await client.query(text, [...values])
@@ -61,13 +63,26 @@ export class PostgresDatabase implements Database {
     client.on('error', onError)
     try {
       await say('begin')
-      const result = await run({ query: async <Row>(text: string, values?: readonly unknown[]) => answerOf<Row>(await say(text, values)) })
+      const result = await run({
+        query: async <Row>(text: string, values?: readonly unknown[]) => {
+          // The connection is somebody else's by then.
+          if (isOver) throw misused('its transaction is over: wait for all of its statements before that ends')
+          const answer = await say(text, values)
+          if (client.getTransactionStatus() === 'I')
+            throw misused(
+              `'${text.trim().slice(0, 40)}' has ended the transaction: what was changed before it may be stored without the rest`,
+            )
+          return answerOf<Row>(answer)
+        },
+      })
+      isOver = true
       const { command } = await sent(say('commit'), client, 'transaction.commit-sent', this.#crash)
       // A statement failed and `run` caught it: PostgreSQL then answers COMMIT by a rollback, which is no success.
       if (command === 'ROLLBACK')
         throw new Error('a statement of the transaction had failed, so all of it was rolled back: let its error out')
       return result
     } catch (error) {
+      isOver = true
       if (broken === undefined) await client.query('rollback').catch((failure: Error) => (broken = failure))
       throw error
     } finally {
@@ -124,6 +139,10 @@ export function connectionSettings(
     idle_in_transaction_session_timeout: Math.floor(leaseMs / 2),
     options: [`tcp_user_timeout=${tcpUserMs}`, 'jit=off', ISOLATION, ...settings].map((setting) => `-c ${setting}`).join(' '),
   }
+}
+
+function misused(message: string): TwofoldError {
+  return new TwofoldError('HANDLER_MISUSED', message)
 }
 
 function answerOf<Row>({ rows, rowCount }: pg.QueryResult): { rows: Row[]; rowCount: number | null } {
