@@ -13,6 +13,14 @@ const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
+    name: 'a table of outcomes is kept for those alone whom it was swept for',
+    file: 'adapters/postgres/outcome-tables.ts',
+    find: 'const wanted = await wantedIn(database, name, hour, retention)',
+    replace: 'const wanted = await wantedIn(database, name, hour, kept.length > 0 ? only(retention, kept) : retention)',
+    test: 'src/adapters/postgres/housekeeping.test.ts',
+    claim: 'a table that was swept is not read through',
+  },
+  {
     name: 'a statement that comes after its transaction runs in the next one of its connection',
     file: 'adapters/postgres/database.ts',
     find: 'if (isOver) throw misused(',

@@ -150,6 +150,33 @@ test('no claim outlives its outcome, whichever way that is removed', async () =>
   expect([await count('_outcome'), await count('_claim'), new Set(left)]).toEqual([1, 1, new Set([0])])
 })
 
+test('a table that was swept is not read through again while those it was kept for want it', async () => {
+  const hour = Math.floor(Date.now() / HOUR_MS) - 100
+  const retention = new Map([
+    ['week', 168],
+    ['month', 720],
+  ])
+  await round(hour * HOUR_MS)
+  for (const [at, service] of ['day', 'week'].entries()) await outcomeAt(hour * HOUR_MS + at, service, new Date(hour * HOUR_MS))
+  await round((hour + 100) * HOUR_MS, [...retention])
+  const said: string[] = []
+  const watched: ConstructorParameters<typeof Housekeeping>[0]['database'] = {
+    query: (text, values) => {
+      if (text.includes(`_outcome_${hour}`)) said.push([text, ...(values ?? []).slice(0, 1)].join(' '))
+      return database.query(text, values)
+    },
+    transaction: (run) => database.transaction(run),
+  }
+  const again = (after: number): Promise<void> =>
+    new Housekeeping({ database: watched, log: quiet, now: () => (hour + after) * HOUR_MS, retentionHours: retention }).round()
+  await again(101)
+  expect(said).toEqual([expect.stringMatching(/where service = \$1 and finished_at >= \$2 limit 1 week$/)])
+  // One that finished long after it was sent is kept as long as its service wants, although nobody expected it there.
+  await outcomeAt(hour * HOUR_MS + 2, 'month', new Date((hour + 110) * HOUR_MS))
+  await again(300)
+  expect((await database.query('select service from twofold._outcome')).rows).toEqual([{ service: 'month' }])
+})
+
 test('what no table was made for is kept as long as its service says', async () => {
   const hour = 500_000
   for (const [at, service] of ['day', 'week'].entries()) await outcomeAt(hour * HOUR_MS + at, service, new Date(hour * HOUR_MS))

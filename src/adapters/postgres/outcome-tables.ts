@@ -42,6 +42,9 @@ export async function oldTables(database: Transaction, hour: number, retention: 
   const old: OldTable[] = []
   for (const { name, comment } of rows) {
     if (hourOf(name) >= hour - RETENTION_HOURS_MIN - 1) continue
+    const kept = servicesIn(comment)
+    // Where all that it was kept for still want it there is nothing to do, and the rest of it need not be read to know that.
+    if (kept.length > 0 && (await wantedIn(database, name, hour, only(retention, kept))).length === kept.length) continue
     if (await hasYoung(database, name, hour)) continue
     const wanted = await wantedIn(database, name, hour, retention)
     old.push({ name, wanted, swept: comment === commentFor(wanted) })
@@ -150,6 +153,16 @@ export function hourOf(name: string): number {
 /** So many hours before this one began. */
 export function before(hour: number, hours: number): Date {
   return new Date((hour - hours) * HOUR_MS)
+}
+
+/** Those that a swept table was kept for; none: it was not swept. */
+function servicesIn(comment: string | null): readonly string[] {
+  const [, names] = /^holds outcomes of (.+) only$/.exec(comment ?? '') ?? []
+  return names?.split(', ') ?? []
+}
+
+function only(retention: RetentionHours, services: readonly string[]): RetentionHours {
+  return new Map([...retention].filter(([service]) => services.includes(service)))
 }
 
 /** Names of services are lower-case letters, digits and dashes: there is nothing to quote. */
