@@ -11,6 +11,11 @@ export interface StoredOutcome {
   readonly code: string | undefined
   /** JSON text: the reply, the rejection's data, or for a dead command `{ "message", "attempts" }`. */
   readonly body: string | undefined
+  /**
+   * The HTTP status that the contract gave the rejection when it was decided: a later contract may give it another one, and a repeated
+   * request gets the first answer. Left out: no rejection of a contract, or decided by a program that did not store it yet.
+   */
+  readonly rejectedWith?: number | undefined
   /** The home entity's version after the command; 0 where it has never been written. */
   readonly version: number
   /** The home partition, and its last event's number when the command committed: together the consistency token. */
