@@ -1,5 +1,5 @@
 // What became of commands: the final word, or how far they are.
-import type { StoredClaim } from './command-log.ts'
+import type { StoredAnswer, StoredClaim } from './command-log.ts'
 
 /** The final word on a command, as stored. */
 export interface StoredOutcome {
@@ -38,4 +38,10 @@ export interface Outcomes {
   pending(commandId: string): Promise<PendingCommand | undefined>
   /** The claim of a hashed Idempotency-Key, if it was used before. */
   claim(hash: string): Promise<StoredClaim | undefined>
+  /**
+   * Stores what the first request under a claim is about to be answered with before its command has an outcome. False: nothing was stored,
+   * because it has one by now, or has no such claim.
+   * @throws TwofoldError UNAVAILABLE
+   */
+  answered(hash: string, commandId: string, answer: StoredAnswer): Promise<boolean>
 }

@@ -87,6 +87,7 @@ class CommandRun {
   readonly #traceparent: string | undefined
   /** How long the outcome is waited for; 0: answer 202 as soon as the command is durable. */
   readonly #waitMs: number
+  #claim: Claim | undefined
   /** The claim's owner, once we know that this request repeats another. */
   #first: StoredClaim | undefined
 
@@ -109,6 +110,7 @@ class CommandRun {
 
   async answer(terms: Terms, principal: Principal | undefined): Promise<Answer> {
     const { claim } = terms
+    this.#claim = claim
     // A repeated request must neither be checked again (a check may say something else by now) nor reach the engine.
     if (claim && (this.#waitMs > 0 || this.#entry.hasCheck)) {
       const used = await this.#gateway.ports.outcomes.claim(claim.hash)
@@ -219,7 +221,7 @@ class CommandRun {
     }
     this.#first = first
     await this.#appendedAgain(first, claim, wait)
-    if (first.answer && this.#waitMs === 0) return this.#applied(first.answer, false)
+    if (first.answer && (this.#waitMs === 0 || first.answer.afterWait)) return this.#applied(first.answer, this.#waitMs > 0)
     // The first was not answered yet: whoever repeats it gets the same answer, but not before there is one.
     const unanswered = first.answer === undefined && this.#waitMs > 0
     if (unanswered && !(await this.#find(first.commandId, 0, wait))) {
@@ -242,7 +244,23 @@ class CommandRun {
     // Who asked for an answer at once, and repeats a command that is not finished, does not wait for it now.
     const outcome = await this.#find(commandId, this.#waitMs === 0 ? 0 : wait.remainingMs, wait)
     if (outcome) return this.#finished(outcome)
-    return this.#applied(this.#first?.answer ?? this.#lateAnswer(commandId, homeKey), this.#waitMs > 0)
+    if (this.#first) return this.#applied(this.#first.answer ?? this.#lateAnswer(commandId, homeKey), this.#waitMs > 0)
+    return this.#waitedInVain(commandId, this.#lateAnswer(commandId, homeKey), wait)
+  }
+
+  /**
+   * The first request under its key is told 202, so that is what its repetitions are told, and not that it is still running: it is stored
+   * before it is given. Not so where the client is gone: then nobody was told anything, and whoever comes again may have the outcome.
+   */
+  async #waitedInVain(commandId: string, answer: Answer, wait: Wait): Promise<Answer> {
+    if (this.#claim === undefined || wait.clientIsGone) return this.#applied(answer, true)
+    const { hash } = this.#claim
+    const stored = await this.#gateway.ports.outcomes.answered(hash, commandId, { ...answer, afterWait: true }).catch((error: unknown) => {
+      this.#reply.log.warn({ err: error, commandId }, 'the 202 cannot be stored; a repeated request is told that the first still runs')
+      return true
+    })
+    const outcome = stored ? undefined : await this.#find(commandId, 0, wait)
+    return outcome ? this.#finished(outcome) : this.#applied(answer, true)
   }
 
   async #find(commandId: string, waitMs: number, wait: Wait): Promise<StoredOutcome | undefined> {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { TwofoldError } from '../../errors.ts'
 import type { Principal } from '../stateless.ts'
-import { gatewayOf, until } from './gateway-fixture.ts'
+import { gatewayOf, unavailable, until } from './gateway-fixture.ts'
 
 const open = {
   method: 'POST',
@@ -107,6 +107,14 @@ test('a repeated rejection is the same rejection', async () => {
   expect([again.statusCode, again.body]).toEqual([409, first.body])
 })
 
+test('a rejection keeps the status it was decided with, whatever the contract says by now', async () => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { status: 'rejected', code: 'unknownWallet', rejectedWith: 410 })
+  const transfer = { ...deposit, url: '/transfers', payload: { from: 'a', to: 'b', amountCents: 5 } }
+  const [first, again] = [await gateway.server.inject(transfer), await gateway.server.inject(transfer)]
+  expect([first.statusCode, first.json().status, again.statusCode, again.body]).toEqual([410, 410, 410, first.body])
+})
+
 test('the claim found by the owner is answered by the first command’s outcome', async () => {
   await using gateway = await gatewayOf()
   const firstId = gateway.ports.ids.next()
@@ -150,6 +158,67 @@ test('a replay whose command still runs is 202 under the first id, with a body t
   expect([first.statusCode, again.statusCode]).toEqual([202, 202])
   expect([again.body, again.headers['location']]).toEqual([first.body, first.headers['location']])
   expect(again.headers['idempotency-replayed']).toBe('true')
+})
+
+test('a request that waited in vain and was told 202 gets its 202 again, byte for byte, before and after the outcome is there', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20 } })
+  const first = await gateway.server.inject(deposit)
+  const commandId = first.headers['twofold-command-id'] as string
+  expect([first.statusCode, first.headers['location'], first.headers['idempotency-replayed']]).toEqual([
+    202,
+    `/commands/${commandId}`,
+    undefined,
+  ])
+  for (const finished of [false, true]) {
+    if (finished) gateway.ports.finish(commandId, { body: '{"balanceCents":5}' })
+    const again = await gateway.server.inject(deposit)
+    const { date: _, ...headers } = first.headers
+    expect([again.statusCode, again.body]).toEqual([202, first.body])
+    expect(again.headers).toMatchObject({ ...headers, 'idempotency-replayed': 'true' })
+  }
+  expect([gateway.ports.entries.length, gateway.ports.waits.length]).toEqual([1, 1])
+})
+
+test('a request whose outcome comes while its 202 is to be stored is told the outcome, as its repetitions are', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20 } })
+  const { answered } = gateway.ports.outcomes
+  gateway.ports.outcomes.answered = (hash, commandId, answer) => {
+    gateway.ports.finish(commandId, { body: '{"balanceCents":5}' })
+    return answered(hash, commandId, answer)
+  }
+  const [first, again] = [await gateway.server.inject(deposit), await gateway.server.inject(deposit)]
+  expect([first.statusCode, again.statusCode, again.body]).toEqual([200, 200, first.body])
+})
+
+test('where the 202 cannot be stored it is given all the same, and logged', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20 } })
+  gateway.ports.outcomes.answered = () => Promise.reject(unavailable())
+  expect((await gateway.server.inject(deposit)).statusCode).toBe(202)
+  expect(gateway.logged()).toContain('the 202 cannot be stored')
+  expect((await gateway.server.inject(deposit)).json()).toMatchObject({ code: 'IDEMPOTENCY_KEY_IN_USE' })
+})
+
+test('who hung up before there was an answer was told nothing: the repetition gets the outcome', async () => {
+  await using gateway = await gatewayOf()
+  const { find } = gateway.ports.outcomes
+  let hasLeft = false
+  gateway.ports.outcomes.find = (...asked) =>
+    find(...asked).catch((error: unknown) => {
+      hasLeft = true
+      throw error
+    })
+  const url = await gateway.server.listen({ port: 0, host: '127.0.0.1' })
+  const client = new AbortController()
+  const headers = { ...deposit.headers, 'content-type': 'application/json' }
+  const first = fetch(url + deposit.url, { method: 'POST', body: '{"amountCents":5}', headers, signal: client.signal })
+  await until(() => gateway.ports.waits.length === 1)
+  client.abort()
+  await expect(first).rejects.toThrow('abort')
+  await until(() => hasLeft)
+  expect((await gateway.server.inject(deposit)).json()).toMatchObject({ code: 'IDEMPOTENCY_KEY_IN_USE' })
+  gateway.ports.finish(gateway.ports.entries[0]?.envelope.id ?? '', { body: '{"balanceCents":5}' })
+  const again = await gateway.server.inject(deposit)
+  expect([again.statusCode, again.body]).toEqual([200, '{"balanceCents":5}'])
 })
 
 test('an accepted request repeated with a wait is answered by its outcome', async () => {
