@@ -196,4 +196,20 @@ export const requestBugs: readonly PlantedBug[] = [
     test: 'src/adapters/postgres/outcomes.test.ts',
     claim: 'the answer to a claim is stored once, and only while its command has no outcome',
   },
+  {
+    name: 'what the contract of today refuses is refused though it was taken before',
+    file: 'stateless/gateway/commands.ts',
+    find: 'if (claimBy === undefined) throw fault',
+    replace: 'if (claimBy !== null) throw fault',
+    test: replays,
+    claim: 'what was taken is answered as it was, also where the contract of today',
+  },
+  {
+    name: 'a comparison of what was sent runs out of stack',
+    file: 'stateless/gateway/canonical-json.ts',
+    find: '  if (depth === DEPTH_MAX) throw tooDeep()\n',
+    replace: '',
+    test: 'src/stateless/gateway/input.test.ts',
+    claim: 'what is nested too deeply is refused also where it is compared',
+  },
 ]

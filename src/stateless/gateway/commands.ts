@@ -2,6 +2,7 @@
 // or by 202. From "admitted" on it has an id; once it may have left this process it is never answered without naming that id.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AnyCommand } from '../../contract/command.ts'
+import type { Condition } from '../../contract/condition.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
 import { isTwofoldError, TwofoldError, type ErrorCode } from '../../errors.ts'
@@ -11,8 +12,9 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Principal } from '../stateless.ts'
 import { queuedAnswer, type CommandEntry, type Terms } from './accept-command.ts'
 import type { Answer } from './answer.ts'
+import { canonicalJson } from './canonical-json.ts'
 import { claimOf, idempotencyKeyOf } from './idempotency-key.ts'
-import { compileInput, type Input } from './input.ts'
+import { compileInput } from './input.ts'
 import type { GatewayLimits, GatewayOptions, GatewayPorts } from './options.ts'
 import { answerOfOutcome } from './outcome-answer.ts'
 import { conditionOf } from './precondition.ts'
@@ -48,27 +50,32 @@ export function commandHandler(
       })
     }
     const key = requiredKey(idempotencyKeyOf(request.headers['idempotency-key']), entry.command)
-    const condition = conditionOf(request.headers, entry.command)
     const preferences = preferencesOf(request.headers['prefer'])
-    const input = readInput(request)
+    const claimBy = key === undefined ? undefined : claimOfRequest(key, entry, request)
+    const runOn = (input: unknown): CommandRun => new CommandRun(gateway, entry, input, reply, preferences, traceparentOf(request))
+    let condition: Condition | undefined
+    let input: unknown
+    try {
+      condition = conditionOf(request.headers, entry.command)
+      input = readInput(request)
+    } catch (fault) {
+      if (claimBy === undefined) throw fault
+      return runOn(undefined).unlessTakenBefore(fault, claimBy(await options.principal?.(request)))
+    }
     const principal = options.principal && (await options.principal(request))
-    const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
     await options.crash?.reach('accept.validated')
-    const run = new CommandRun(gateway, entry, input.value, reply, preferences, traceparentOf(request))
-    return run.answer({ claim, condition }, principal)
+    return runOn(input).answer({ claim: claimBy?.(principal), condition }, principal)
   }
 }
 
-function claimOfRequest(
-  key: string,
-  { command }: CommandEntry,
-  request: FastifyRequest,
-  input: Input,
-  principal: Principal | undefined,
-): Claim {
-  const scope = { tenant: principal?.tenant, subject: principal?.subject, service: command.service, command: command.name }
-  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
-  return claimOf(key, scope, { method: request.method, url: request.url, sent: input.sent, ifMatch, ifNoneMatch })
+/** The claim of a request, as soon as it is known who sent it. What the request says is taken at once: reading its input adds to its body. */
+function claimOfRequest(key: string, { command }: CommandEntry, request: FastifyRequest): (principal: Principal | undefined) => Claim {
+  const { method, url, headers } = request
+  const body = canonicalJson(request.body ?? {})
+  return (principal) => {
+    const scope = { tenant: principal?.tenant, subject: principal?.subject, service: command.service, command: command.name }
+    return claimOf(key, scope, { method, url, body, ifMatch: headers['if-match'], ifNoneMatch: headers['if-none-match'] })
+  }
 }
 
 function requiredKey(key: string | undefined, { service, name, idempotency }: AnyCommand): string | undefined {
@@ -131,6 +138,23 @@ class CommandRun {
     return this.#waited((wait) => this.#result(envelope, wait))
   }
 
+  /**
+   * The contract refuses the request. It may have been stricter only since a deploy: what was taken before is answered as it was then, because
+   * to say that it is wrong would say that it had no effect.
+   */
+  async unlessTakenBefore(fault: unknown, claim: Claim): Promise<Answer> {
+    const used = await this.#usedBefore(claim)
+    if (used?.fingerprint !== claim.fingerprint) throw fault
+    return this.#waited((wait) => this.#repeated(used, claim, wait))
+  }
+
+  async #usedBefore({ hash }: Claim): Promise<StoredClaim | undefined> {
+    return this.#gateway.ports.outcomes.claim(hash).catch((error: unknown) => {
+      this.#reply.log.warn({ err: error }, 'the claim cannot be read; the request is refused as if it were a new one')
+      return undefined
+    })
+  }
+
   async #check(envelope: Envelope, principal: Principal | undefined): Promise<Answer | undefined> {
     let wait: Wait | undefined
     const signal = (): AbortSignal => {
@@ -164,10 +188,7 @@ class CommandRun {
    */
   async #unlessRepeated(refusal: unknown, claim: Claim | undefined): Promise<Answer> {
     if (claim === undefined || !(refusal instanceof TwofoldError) || !REFUSES_NEW.has(refusal.code)) throw refusal
-    const used = await this.#gateway.ports.outcomes.claim(claim.hash).catch((error: unknown) => {
-      this.#reply.log.warn({ err: error }, 'the claim cannot be read; the request is refused as if it were a new one')
-      return undefined
-    })
+    const used = await this.#usedBefore(claim)
     if (!used) throw refusal
     return this.#waited((wait) => this.#repeated(used, claim, wait))
   }

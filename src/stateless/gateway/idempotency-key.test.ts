@@ -28,7 +28,7 @@ const scope = { tenant: undefined, subject: 'ada', service: 'wallets', command: 
 const request = {
   method: 'POST',
   url: '/wallets/a/deposits?x=1',
-  sent: { b: [1, { d: 1, c: 2 }], a: 'x' },
+  body: canonicalJson({ b: [1, { d: 1, c: 2 }], a: 'x' }),
   ifMatch: undefined,
   ifNoneMatch: undefined,
 }
@@ -53,13 +53,13 @@ test('whoever asks for something else under the same key has another claim, howe
 })
 
 test('the fingerprint sees method, path, query, body and If-Match, and not the order of fields', () => {
-  const same = claimOf('key', scope, { ...request, sent: { a: 'x', b: [1, { c: 2, d: 1 }] } })
+  const same = claimOf('key', scope, { ...request, body: canonicalJson({ a: 'x', b: [1, { c: 2, d: 1 }] }) })
   expect(same.fingerprint).toBe(fingerprint)
   const others = [
     { ...request, method: 'PUT' },
     { ...request, url: '/wallets/a/deposits?x=2' },
-    { ...request, sent: { ...request.sent, a: 'y' } },
-    { ...request, sent: { ...request.sent, b: [{ d: 1, c: 2 }, 1] } },
+    { ...request, body: canonicalJson({ a: 'y', b: [1, { d: 1, c: 2 }] }) },
+    { ...request, body: canonicalJson({ a: 'x', b: [{ d: 1, c: 2 }, 1] }) },
     { ...request, ifMatch: '"1"' },
     { ...request, ifNoneMatch: '*' },
   ].map((other) => claimOf('key', scope, other).fingerprint)

@@ -3,7 +3,6 @@ import { hash } from 'node:crypto'
 import { parseItem } from 'structured-headers'
 import type { Claim } from '../../contract/envelope.ts'
 import { TwofoldError } from '../../errors.ts'
-import { canonicalJson } from './canonical-json.ts'
 
 /** What a key stands for: bare keys have little entropy, so that without the scope one caller could be told another's answer. */
 interface KeyScope {
@@ -20,8 +19,11 @@ interface KeyedRequest {
   readonly method: string
   /** Path and query string as they were sent. */
   readonly url: string
-  /** All that was sent by path, query string and body, before validation. */
-  readonly sent: unknown
+  /**
+   * The body as it was sent, in canonical form. Not what became of it: that depends on the contract, and a deploy that changes the contract
+   * makes no other request of a repeated one.
+   */
+  readonly body: string
   /** If-Match and If-None-Match as they were sent. */
   readonly ifMatch: string | undefined
   readonly ifNoneMatch: string | undefined
@@ -50,7 +52,7 @@ export function claimOf(key: string, scope: KeyScope, request: KeyedRequest): Cl
     hash: hash('sha256', JSON.stringify([scope.tenant ?? '', caller, scope.service, scope.command, key])),
     fingerprint: hash(
       'sha256',
-      JSON.stringify([request.method, request.url, canonicalJson(request.sent), request.ifMatch ?? null, request.ifNoneMatch ?? null]),
+      JSON.stringify([request.method, request.url, request.body, request.ifMatch ?? null, request.ifNoneMatch ?? null]),
     ),
   }
 }

@@ -27,7 +27,7 @@ export function queryHandler(
   const what = `the output of query '${service}.${name}'`
   return async (request, reply) => {
     const token = tokenOf(request.headers['twofold-consistency-token'])
-    const { value } = readInput(request)
+    const value = readInput(request)
     const principal = gateway.options.principal && (await gateway.options.principal(request))
     const run = new QueryRun(gateway, service, token, reply)
     const output = await run.ask(() => ask(value, run.context(principal)))

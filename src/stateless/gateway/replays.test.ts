@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest'
+import * as z from 'zod'
+import { command } from '../../contract/command.ts'
+import { defineContract } from '../../contract/define-contract.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Principal } from '../stateless.ts'
 import { gatewayOf, unavailable, until } from './gateway-fixture.ts'
@@ -311,4 +314,43 @@ test('a waiting request repeated while the first is still running is 409, and ge
   const late = await gateway.server.inject(deposit)
   expect([late.statusCode, late.body, late.headers['idempotency-replayed']]).toEqual([200, (await first).body, 'true'])
   expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test('what was taken is answered as it was, also where the contract of today would refuse it', async () => {
+  const shelves = (deployed: 'before' | 'after') => {
+    const isStrict = deployed === 'after'
+    const input = z.object({ shelf: isStrict ? z.int() : z.string(), count: isStrict ? z.int().max(5) : z.int() })
+    const stock = command({
+      route: 'POST /shelves/:shelf/stock',
+      input,
+      key: ({ shelf }) => String(shelf),
+      ...(isStrict && { ifMatch: 'required' }),
+    })
+    return { contracts: [defineContract('shelves', { commands: { stock } })], sides: [] }
+  }
+  await using before = await gatewayOf(shelves('before'))
+  await using after = await gatewayOf({ ...shelves('after'), ports: before.ports })
+  const stock = { method: 'POST', url: '/shelves/7/stock', payload: { count: 9 }, headers: { 'idempotency-key': 'k-1' } } as const
+  before.ports.onAppended = ({ id }) => before.ports.finish(id, { body: undefined })
+  const queued = { ...stock, headers: { prefer: 'respond-async', 'idempotency-key': 'k-2' } }
+  for (const request of [stock, queued]) {
+    const [first, again] = [await before.server.inject(request), await after.server.inject(request)]
+    expect(again.headers).toMatchObject({ ...first.headers, date: expect.any(String), 'idempotency-replayed': 'true' })
+    expect([again.statusCode, again.body]).toEqual([first.statusCode, first.body])
+  }
+  const refused = async (given: object): Promise<unknown> =>
+    (await after.server.inject({ ...stock, ...given })).json<{ code: string }>().code
+  expect(await refused({ headers: { 'idempotency-key': 'k-3' } })).toBe('PRECONDITION_REQUIRED')
+  expect(await refused({ payload: { count: 8 } }), 'another request under a used key').toBe('PRECONDITION_REQUIRED')
+  expect(await refused({ headers: { 'idempotency-key': 'k-3', 'if-match': '"1"' } })).toBe('INVALID_INPUT')
+  before.ports.claims.clear()
+  expect(await refused({})).toBe('PRECONDITION_REQUIRED')
+  expect(before.ports.entries).toHaveLength(2)
+})
+
+test('a request that is wrong is told so while claims cannot be read', async () => {
+  await using gateway = await gatewayOf()
+  gateway.ports.outcomes.claim = () => Promise.reject(unavailable())
+  const answer = await gateway.server.inject({ ...deposit, payload: { amountCents: 'many' } })
+  expect([answer.statusCode, answer.json().code]).toEqual([422, 'INVALID_INPUT'])
 })
