@@ -51,7 +51,7 @@ function commandOperation(command: AnyCommand, retentionHours: number, names: re
       ...pathParameters(split, names, schemas),
       header(
         'Idempotency-Key',
-        `Names this request: a repetition has no second effect and gets the first answer, for at least ${retentionHours} hours from when the command finished. A string of 1 to 255 characters, in quotes or bare.`,
+        `Names this request: a repetition has no second effect and gets the first answer, for at least ${retentionHours} hours from when the command finished. A string of 1 to 255 visible ASCII characters without spaces, in double quotes or bare.`,
         command.idempotency === 'required',
       ),
       header('If-Match', 'The ETag of the version to be changed, or `*` for any; otherwise 412 (RFC 9110).'),

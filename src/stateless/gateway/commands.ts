@@ -71,7 +71,7 @@ export function commandHandler(
 /** The claim of a request, as soon as it is known who sent it. What the request says is taken at once: reading its input adds to its body. */
 function claimOfRequest(key: string, { command }: CommandEntry, request: FastifyRequest): (principal: Principal | undefined) => Claim {
   const { method, url, headers } = request
-  const body = canonicalJson(request.body ?? {})
+  const body = canonicalJson(request.body === undefined ? {} : request.body)
   return (principal) => {
     const scope = { tenant: principal?.tenant, subject: principal?.subject, service: command.service, command: command.name }
     return claimOf(key, scope, { method, url, body, ifMatch: headers['if-match'], ifNoneMatch: headers['if-none-match'] })

@@ -3,6 +3,7 @@ import { hash } from 'node:crypto'
 import { parseItem } from 'structured-headers'
 import type { Claim } from '../../contract/envelope.ts'
 import { TwofoldError } from '../../errors.ts'
+import { excerptOf } from './problem.ts'
 
 /** What a key stands for: bare keys have little entropy, so that without the scope one caller could be told another's answer. */
 interface KeyScope {
@@ -40,7 +41,8 @@ export function idempotencyKeyOf(header: string | readonly string[] | undefined)
   if (key !== undefined && /^[\x21-\x7e]{1,255}$/.test(key)) return key
   throw new TwofoldError(
     'INVALID_IDEMPOTENCY_KEY',
-    'the Idempotency-Key must be one string of 1 to 255 visible ASCII characters, as "key" or bare',
+    `the Idempotency-Key is ${excerptOf(text)}; send one string of 1 to 255 visible ASCII characters without spaces, in double quotes or bare, ` +
+      'such as "8e03978e-40d5-43dd-bc93-6894a57f9324"',
   )
 }
 
