@@ -40,12 +40,12 @@ test('a repeated accepted request gets the first answer, byte for byte, and is n
   expect(gateway.ports.entries).toHaveLength(1)
 })
 
-const close = { method: 'POST', url: '/wallets/close-wallets', payload: { walletIds: ['a'] } } as const
+const closing = { method: 'POST', url: '/wallets/close-wallets', payload: { walletIds: ['a'] } } as const
+const close = (key: string): typeof closing & { headers: Record<string, string> } => ({ ...closing, headers: { 'idempotency-key': key } })
 
 test.each(['the log is full', 'admission refuses'])('where %s, a repeated request still gets its first answer', async (where) => {
   await using gateway = await gatewayOf()
-  const sent = (key: string): object => ({ ...close, headers: { 'idempotency-key': key } })
-  const first = await gateway.server.inject(sent('k-1'))
+  const first = await gateway.server.inject(close('k-1'))
   const full = new TwofoldError('BACKLOG_FULL', 'too many wait', { retryAfterSeconds: 2 })
   const refuse = (): never => {
     throw full
@@ -53,12 +53,12 @@ test.each(['the log is full', 'admission refuses'])('where %s, a repeated reques
   if (where === 'the log is full') gateway.ports.logFails = full
   else gateway.ports.admission = { admit: refuse }
   expect(gateway.ports.claimsAskedFor, 'without a refusal the append meets the claim').toEqual([])
-  const again = await gateway.server.inject(sent('k-1'))
+  const again = await gateway.server.inject(close('k-1'))
   expect([first.statusCode, again.statusCode, again.body]).toEqual([202, 202, first.body])
   expect(again.headers['idempotency-replayed']).toBe('true')
-  const other = await gateway.server.inject(sent('k-2'))
+  const other = await gateway.server.inject(close('k-2'))
   expect([other.statusCode, other.headers['retry-after'], other.json().code]).toEqual([429, '2', 'BACKLOG_FULL'])
-  expect((await gateway.server.inject(close)).statusCode).toBe(429)
+  expect((await gateway.server.inject(closing)).statusCode).toBe(429)
   expect(gateway.ports.entries).toHaveLength(1)
 })
 
@@ -244,6 +244,30 @@ test.each([
     expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED'])
   }
   expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test.each([
+  ['path', { url: '/wallets/b/deposits' }],
+  ['query', { url: '/wallets/a/deposits?walletId=a' }],
+  ['body', { payload: { amountCents: 6 } }],
+  ['If-Match', { headers: { ...deposit.headers, 'if-match': '"3"' } }],
+  ['If-None-Match', { headers: { ...deposit.headers, 'if-none-match': '*' } }],
+])('another %s under a used key is another request', async (_, other) => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { body: '{}' })
+  await gateway.server.inject(deposit)
+  const answer = await gateway.server.inject({ ...deposit, ...other })
+  expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED'])
+  expect((await gateway.server.inject(deposit)).headers['idempotency-replayed']).toBe('true')
+})
+
+test.each(['BACKLOG_FULL', 'KEY_BACKLOG_FULL', 'STORAGE_FULL', 'OVERLOADED'] as const)('%s refuses what is new alone', async (code) => {
+  await using gateway = await gatewayOf()
+  const first = await gateway.server.inject(close('k-1'))
+  gateway.ports.logFails = new TwofoldError(code, 'there is no room')
+  const [again, other] = [await gateway.server.inject(close('k-1')), await gateway.server.inject(close('k-2'))]
+  expect([again.statusCode, again.body, again.headers['idempotency-replayed']]).toEqual([202, first.body, 'true'])
+  expect([other.json<{ code: string }>().code, other.headers['retry-after']]).toEqual([code, '1'])
 })
 
 test('one key of two callers is two keys, as it is for two commands', async () => {
