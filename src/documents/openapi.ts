@@ -65,7 +65,7 @@ function commandOperation(
       ...pathParameters(split, names, schemas),
       header(
         'Idempotency-Key',
-        `Names this request: a repetition has no second effect and gets the first answer, for at least ${retentionHours} hours from when the command finished. A string of 1 to 255 characters, in quotes or bare.`,
+        `Names this request: a repetition has no second effect and gets the first answer, for at least ${retentionHours} hours from when the command finished. A string of 1 to 255 visible ASCII characters without spaces, in double quotes or bare.`,
         command.idempotency === 'required',
       ),
       ...(hasVersions

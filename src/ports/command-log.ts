@@ -19,6 +19,8 @@ export interface StoredAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
+  /** It was given to one who had waited for the outcome in vain: whoever repeats that request gets it again, however long he would wait. */
+  readonly afterWait?: true | undefined
 }
 
 /** An Idempotency-Key that was used before. `answer` is missing where the outcome itself is the answer. */

@@ -14,6 +14,6 @@ export function decodeDirectResult(text: string): DirectResult {
 export function restored<Result extends { readonly status: string }>(result: Result): Result {
   if (result.status !== 'finished') return result
   const { outcome } = result as unknown as { readonly outcome: StoredOutcome }
-  const { code, body, finishedAt, ...rest } = outcome
-  return { ...result, outcome: { ...rest, code, body, finishedAt: new Date(finishedAt) } }
+  const { code, body, rejectedWith, finishedAt, ...rest } = outcome
+  return { ...result, outcome: { ...rest, code, body, rejectedWith, finishedAt: new Date(finishedAt) } }
 }

@@ -1,5 +1,5 @@
 // What became of commands: the final word, or how far they are.
-import type { StoredClaim } from './command-log.ts'
+import type { StoredAnswer, StoredClaim } from './command-log.ts'
 
 /** The final word on a command, as stored. */
 export interface StoredOutcome {
@@ -11,6 +11,11 @@ export interface StoredOutcome {
   readonly code: string | undefined
   /** JSON text: the reply, the rejection's data, or for a dead command `{ "message", "attempts" }`. */
   readonly body: string | undefined
+  /**
+   * The HTTP status that the contract gave the rejection when it was decided: a later contract may give it another one, and a repeated
+   * request gets the first answer. Left out: no rejection of a contract, or decided by a program that did not store it yet.
+   */
+  readonly rejectedWith?: number | undefined
   /** The home entity's version after the command; 0 where it has never been written. */
   readonly version: number
   /** The home partition, and its last event's number when the command committed: together the consistency token. */
@@ -33,4 +38,10 @@ export interface Outcomes {
   pending(commandId: string): Promise<PendingCommand | undefined>
   /** The claim of a hashed Idempotency-Key, if it was used before. */
   claim(hash: string): Promise<StoredClaim | undefined>
+  /**
+   * Stores what the first request under a claim is about to be answered with before its command has an outcome. False: nothing was stored,
+   * because it has one by now, or has no such claim.
+   * @throws TwofoldError UNAVAILABLE
+   */
+  answered(hash: string, commandId: string, answer: StoredAnswer): Promise<boolean>
 }

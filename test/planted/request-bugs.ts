@@ -6,6 +6,8 @@ const plan = 'stateful/engine/plan-batch.ts'
 const claims = 'test/engine/claims.test.ts'
 const conditions = 'test/engine/conditions.test.ts'
 const runCommand = 'stateful/engine/run-command.ts'
+const replays = 'src/stateless/gateway/replays.test.ts'
+const afterDeploy = 'test/e2e/replays-after-deploy.test.ts'
 const housekeeping = 'src/adapters/postgres/housekeeping.test.ts'
 const runCommandTest = 'src/stateful/engine/run-command.test.ts'
 
@@ -129,5 +131,85 @@ export const requestBugs: readonly PlantedBug[] = [
     replace: 'if (begun && commandId === undefined)',
     test: 'src/stateless/gateway/commands.test.ts',
     claim: 'a direct call in doubt whose log is away',
+  },
+  {
+    name: 'a repeated rejection is answered with the status of the contract of today',
+    file: 'stateless/gateway/outcome-answer.ts',
+    find: 'status: outcome.rejectedWith ?? statusOfRejection(command, code),',
+    replace: 'status: statusOfRejection(command, code),',
+    test: replays,
+    claim: 'a rejection keeps the status it was decided with',
+  },
+  {
+    name: 'the status of a rejection is left to whoever tells of it',
+    file: plan,
+    find: "const rejectedWith = status === 'rejected' ? this.#statusOf(envelope, code) : undefined",
+    replace: 'const rejectedWith = undefined',
+    test: afterDeploy,
+    claim: 'a repeated request gets its first answer after a deploy',
+  },
+  {
+    name: 'the status of a rejection is not stored with the outcome of an entity',
+    file: commit,
+    find: "plainArray(distinct.map((outcome) => outcome.rejectedWith ?? 'NULL')),",
+    replace: "plainArray(distinct.map(() => 'NULL')),",
+    test: afterDeploy,
+    claim: 'a repeated request gets its first answer after a deploy',
+  },
+  {
+    name: 'the status of a rejection is not stored with the outcome of an SQL handler',
+    file: 'adapters/postgres/single-commit.ts',
+    find: 'outcome.rejectedWith === undefined ? null : String(outcome.rejectedWith),',
+    replace: 'null,',
+    test: afterDeploy,
+    claim: 'a repeated request gets its first answer after a deploy',
+  },
+  {
+    name: 'the 202 of a request that waited in vain is not stored',
+    file: 'stateless/gateway/commands.ts',
+    find: 'if (this.#claim === undefined || wait.clientIsGone) return',
+    replace: 'if (wait.remainingMs === 0) return',
+    test: replays,
+    claim: 'a request that waited in vain and was told 202 gets its 202 again',
+  },
+  {
+    name: 'a request that waited in vain gets another answer when it is repeated after the outcome',
+    file: 'stateless/gateway/commands.ts',
+    find: '(this.#waitMs === 0 || first.answer.afterWait)',
+    replace: 'this.#waitMs === 0',
+    test: replays,
+    claim: 'a request that waited in vain and was told 202 gets its 202 again',
+  },
+  {
+    name: 'the 202 of a caller who has hung up is stored as if he had got it',
+    file: 'stateless/gateway/commands.ts',
+    find: 'this.#claim === undefined || wait.clientIsGone',
+    replace: 'this.#claim === undefined',
+    test: replays,
+    claim: 'who hung up before there was an answer was told nothing',
+  },
+  {
+    name: 'a 202 is stored for a command that has its outcome by now',
+    file: 'adapters/postgres/outcomes.ts',
+    find: ' and not exists (select from twofold._outcome where id = $2)`',
+    replace: '`',
+    test: 'src/adapters/postgres/outcomes.test.ts',
+    claim: 'the answer to a claim is stored once, and only while its command has no outcome',
+  },
+  {
+    name: 'what the contract of today refuses is refused though it was taken before',
+    file: 'stateless/gateway/commands.ts',
+    find: 'if (claimBy === undefined) throw fault',
+    replace: 'if (claimBy !== null) throw fault',
+    test: replays,
+    claim: 'what was taken is answered as it was, also where the contract of today',
+  },
+  {
+    name: 'a comparison of what was sent runs out of stack',
+    file: 'stateless/gateway/canonical-json.ts',
+    find: '  if (depth === DEPTH_MAX) throw tooDeep()\n',
+    replace: '',
+    test: 'src/stateless/gateway/input.test.ts',
+    claim: 'what is nested too deeply is refused also where it is compared',
   },
 ]

@@ -142,11 +142,11 @@ const parts: readonly Part[] = [
   {
     name: 'outcome',
     count: (batch) => batch.outcomes.length,
-    sql: `insert into twofold._outcome (id, service, command, status, code, finished_at, body, version, partition, event_seq)
-      select t.id, ($1::text[])[t.kind], ($2::text[])[t.kind], ($3::text[])[t.kind], ($4::text[])[t.kind], ($5::timestamptz[])[t.kind],
-        t.body, t.version, t.partition, t.event_seq
-      from (select unnest($6::uuid[]) as id, unnest($7::int[]) as kind, unnest(string_to_array($8, E'\\x1e', '')) as body,
-        unnest($9::bigint[]) as version, unnest($10::int[]) as partition, unnest($11::bigint[]) as event_seq) t`,
+    sql: `insert into twofold._outcome (id, service, command, status, code, rejected_with, finished_at, body, version, partition, event_seq)
+      select t.id, ($1::text[])[t.kind], ($2::text[])[t.kind], ($3::text[])[t.kind], ($4::text[])[t.kind], ($5::smallint[])[t.kind],
+        ($6::timestamptz[])[t.kind], t.body, t.version, t.partition, t.event_seq
+      from (select unnest($7::uuid[]) as id, unnest($8::int[]) as kind, unnest(string_to_array($9, E'\\x1e', '')) as body,
+        unnest($10::bigint[]) as version, unnest($11::int[]) as partition, unnest($12::bigint[]) as event_seq) t`,
     arrays: ({ outcomes }) => {
       const { distinct, kinds } = kindsOf(outcomes, sameEnd)
       return [
@@ -154,6 +154,7 @@ const parts: readonly Part[] = [
         textArray(distinct.map((outcome) => outcome.command)),
         textArray(distinct.map((outcome) => outcome.status)),
         textArray(distinct.map((outcome) => outcome.code)),
+        plainArray(distinct.map((outcome) => outcome.rejectedWith ?? 'NULL')),
         plainArray(distinct.map((outcome) => outcome.finishedAt.toISOString())),
         plainArray(outcomes.map((outcome) => outcome.id)),
         plainArray(kinds),
@@ -287,7 +288,8 @@ function kindsOf<Row>(rows: readonly Row[], same: (a: Row, b: Row) => boolean): 
 }
 
 function sameEnd(a: StoredOutcome, b: StoredOutcome): boolean {
-  return a.command === b.command && a.service === b.service && a.status === b.status && a.code === b.code && a.finishedAt === b.finishedAt
+  const sameKind = a.command === b.command && a.service === b.service && a.status === b.status && a.code === b.code
+  return sameKind && a.rejectedWith === b.rejectedWith && a.finishedAt === b.finishedAt
 }
 
 function splitBatch(batch: EffectBatch, logFloor: number | undefined): SplitBatch {

@@ -2,16 +2,25 @@
 import type { StoredOutcome } from '../../ports/outcomes.ts'
 
 export const OUTCOME_COLUMNS =
-  'id, service, command, status, code, body, version, partition, event_seq as "eventSeq", finished_at as "finishedAt"'
+  'id, service, command, status, code, body, rejected_with as "rejectedWith", version, partition, event_seq as "eventSeq", finished_at as "finishedAt"'
 
 /** A row as pg returns it: bigints are texts, missing texts are null. */
-export type OutcomeRow = Omit<StoredOutcome, 'code' | 'body' | 'version' | 'eventSeq'> & {
+export type OutcomeRow = Omit<StoredOutcome, 'code' | 'body' | 'rejectedWith' | 'version' | 'eventSeq'> & {
   readonly code: string | null
   readonly body: string | null
+  readonly rejectedWith: number | null
   readonly version: string
   readonly eventSeq: string
 }
 
 export function storedOutcome(row: OutcomeRow): StoredOutcome {
-  return { ...row, code: row.code ?? undefined, body: row.body ?? undefined, version: Number(row.version), eventSeq: Number(row.eventSeq) }
+  const { code, body, rejectedWith, version, eventSeq, ...rest } = row
+  return {
+    ...rest,
+    code: code ?? undefined,
+    body: body ?? undefined,
+    rejectedWith: rejectedWith ?? undefined,
+    version: Number(version),
+    eventSeq: Number(eventSeq),
+  }
 }

@@ -163,3 +163,24 @@ test('asking for a waiting command visits its own row, not those of the backlog'
   expect(plan).toMatch(/Index Cond: .*last_id >=/)
   expect(plan).not.toContain('Rows Removed by Filter')
 })
+
+test('the answer to a claim is stored once, and only while its command has no outcome', async () => {
+  const answer = { status: 202, headers: { location: '/commands/x' }, body: '{}', afterWait: true } as const
+  const claimed = async (hash: string): Promise<string> => {
+    const id = newId()
+    const text = 'insert into twofold._claim (hash, fingerprint, command_id) values ($1, $1, $2)'
+    await database.query(text, [hash, id])
+    return id
+  }
+  const [waits, ended] = ['a'.repeat(64), 'b'.repeat(64)]
+  const first = await claimed(waits)
+  const second = await claimed(ended)
+  await store(second)
+  const stored = outcomes()
+  expect(await stored.answered(waits, second, answer), 'of another command').toBe(false)
+  expect(await stored.answered(waits, first, answer)).toBe(true)
+  expect(await stored.answered(waits, first, { ...answer, body: '{"other":1}' })).toBe(false)
+  expect(await stored.answered(ended, second, answer)).toBe(false)
+  expect(await stored.claim(waits)).toEqual({ commandId: first, fingerprint: waits, answer })
+  expect((await stored.claim(ended))?.answer).toBeUndefined()
+})

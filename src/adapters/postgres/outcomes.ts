@@ -1,7 +1,7 @@
 // Outcomes, for those who wait. What this process's own engine commits they are told at once; for what others commit, one query looks for
 // all who are due: at a ring, and after growing pauses in between.
 import { madeAt } from '../../ports/command-ids.ts'
-import type { StoredClaim } from '../../ports/command-log.ts'
+import type { StoredAnswer, StoredClaim } from '../../ports/command-log.ts'
 import type { Database } from '../../ports/database.ts'
 import type { Outcomes, PendingCommand, StoredOutcome } from '../../ports/outcomes.ts'
 import type { Logger } from '../../runtime/logger.ts'
@@ -56,6 +56,9 @@ const QUEUED = `select 1 from twofold._command
 // In one statement, and so at one moment: a command that goes from the log to the parked ones is in one of the two.
 export const PENDING = `select parked.attempts, case when parked.attempts is null then (${QUEUED}) end as queued
   from (values ($1::uuid)) asked(id) left join twofold._parked parked on parked.id = asked.id`
+
+const ANSWERED = `update twofold._claim set answer = $3
+  where hash = $1 and command_id = $2 and answer is null and not exists (select from twofold._outcome where id = $2)`
 
 interface PendingRow {
   readonly attempts: number | null
@@ -125,6 +128,11 @@ export class PostgresOutcomes implements Outcomes {
 
   claim(hash: string): Promise<StoredClaim | undefined> {
     return this.#claims.find(hash)
+  }
+
+  async answered(hash: string, commandId: string, answer: StoredAnswer): Promise<boolean> {
+    const { rowCount } = await this.#options.database.query(ANSWERED, [hash, commandId, JSON.stringify(answer)])
+    return rowCount === 1
   }
 
   async #lookOnce(commandId: string, signal: AbortSignal | undefined): Promise<StoredOutcome | undefined> {

@@ -39,9 +39,9 @@ const parts: readonly Part[] = [
   },
   {
     name: 'outcome',
-    sql: `insert into twofold._outcome (id, service, command, status, code, body, version, partition, event_seq, finished_at)
-      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-    width: 10,
+    sql: `insert into twofold._outcome (id, service, command, status, code, body, rejected_with, version, partition, event_seq, finished_at)
+      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    width: 11,
     values: ({ outcomes }) =>
       outcomes.map((outcome) => [
         outcome.id,
@@ -50,6 +50,7 @@ const parts: readonly Part[] = [
         outcome.status,
         outcome.code ?? null,
         outcome.body ?? null,
+        outcome.rejectedWith === undefined ? null : String(outcome.rejectedWith),
         String(outcome.version),
         String(outcome.partition),
         String(outcome.eventSeq),

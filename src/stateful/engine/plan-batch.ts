@@ -236,7 +236,8 @@ class BatchPlan {
     const { envelope, partition, origin } = work
     const eventSeq = this.#events.get(partition)?.last ?? this.#options.lastEvent(partition)
     const { id, service, command } = envelope
-    const outcome = { id, service, command, status, code, body, version, partition, eventSeq, finishedAt: this.#now }
+    const rejectedWith = status === 'rejected' ? this.#statusOf(envelope, code) : undefined
+    const outcome = { id, service, command, status, code, body, rejectedWith, version, partition, eventSeq, finishedAt: this.#now }
     this.#outcomes.set(envelope.id, outcome)
     if (origin.from === 'parked' && afterDeath === 'continue') this.#unparked.push(origin.seq)
     this.#answers.push({ work, result: { status: 'finished', outcome } })
@@ -267,7 +268,13 @@ class BatchPlan {
     this.#store(work, 'dead', code, JSON.stringify({ message, attempts }), 0, afterDeath)
   }
 
-  #commandOf({ service, command }: Envelope): Pick<AnyCommand, 'retry' | 'afterDeath'> {
+  /** What a rejection is answered with, now and whenever the request is repeated. None for a condition that did not hold: that is always 412. */
+  #statusOf(envelope: Envelope, code: string | undefined): number | undefined {
+    const { rejections } = this.#commandOf(envelope)
+    return code !== undefined && Object.hasOwn(rejections, code) ? rejections[code]?.status : undefined
+  }
+
+  #commandOf({ service, command }: Envelope): Pick<AnyCommand, 'retry' | 'afterDeath' | 'rejections'> {
     return this.#options.runners.get(service)?.command(command) ?? UNKNOWN
   }
 
@@ -324,7 +331,7 @@ function endedProcess(): Error {
 }
 
 /** A command that this program does not know may come from a newer one. */
-const UNKNOWN = { retry: DEFAULT_RETRY, afterDeath: 'continue' } as const
+const UNKNOWN = { retry: DEFAULT_RETRY, afterDeath: 'continue', rejections: {} } as const
 
 function noRunner(service: string): Ran {
   return { status: 'failed', error: new Error(`this program has no stateful side for service '${service}'`) }

@@ -2,6 +2,7 @@
 // or by 202. From "admitted" on it has an id; once it may have left this process it is never answered without naming that id.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AnyCommand } from '../../contract/command.ts'
+import type { Condition } from '../../contract/condition.ts'
 import type { Claim, Envelope } from '../../contract/envelope.ts'
 import type { Route } from '../../contract/route.ts'
 import { isTwofoldError, TwofoldError, type ErrorCode } from '../../errors.ts'
@@ -11,8 +12,9 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { Principal } from '../stateless.ts'
 import { queuedAnswer, type CommandEntry, type Terms } from './accept-command.ts'
 import type { Answer } from './answer.ts'
+import { canonicalJson } from './canonical-json.ts'
 import { claimOf, idempotencyKeyOf } from './idempotency-key.ts'
-import { compileInput, type Input } from './input.ts'
+import { compileInput } from './input.ts'
 import type { GatewayLimits, GatewayOptions, GatewayPorts } from './options.ts'
 import { answerOfOutcome } from './outcome-answer.ts'
 import { conditionOf } from './precondition.ts'
@@ -48,27 +50,33 @@ export function commandHandler(
       })
     }
     const key = requiredKey(idempotencyKeyOf(request.headers['idempotency-key']), entry.command)
-    const condition = conditionOf(request.headers, entry.command, options.withoutVersions?.has(entry.command.service) !== true)
     const preferences = preferencesOf(request.headers['prefer'])
-    const input = readInput(request)
+    const claimBy = key === undefined ? undefined : claimOfRequest(key, entry, request)
+    const hasVersions = options.withoutVersions?.has(entry.command.service) !== true
+    const runOn = (input: unknown): CommandRun => new CommandRun(gateway, entry, input, reply, preferences, traceparentOf(request))
+    let condition: Condition | undefined
+    let input: unknown
+    try {
+      condition = conditionOf(request.headers, entry.command, hasVersions)
+      input = readInput(request)
+    } catch (fault) {
+      if (claimBy === undefined) throw fault
+      return runOn(undefined).unlessTakenBefore(fault, claimBy(await options.principal?.(request)))
+    }
     const principal = options.principal && (await options.principal(request))
-    const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
     await options.crash?.reach('accept.validated')
-    const run = new CommandRun(gateway, entry, input.value, reply, preferences, traceparentOf(request))
-    return run.answer({ claim, condition }, principal)
+    return runOn(input).answer({ claim: claimBy?.(principal), condition }, principal)
   }
 }
 
-function claimOfRequest(
-  key: string,
-  { command }: CommandEntry,
-  request: FastifyRequest,
-  input: Input,
-  principal: Principal | undefined,
-): Claim {
-  const scope = { tenant: principal?.tenant, subject: principal?.subject, service: command.service, command: command.name }
-  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
-  return claimOf(key, scope, { method: request.method, url: request.url, sent: input.sent, ifMatch, ifNoneMatch })
+/** The claim of a request, as soon as it is known who sent it. What the request says is taken at once: reading its input adds to its body. */
+function claimOfRequest(key: string, { command }: CommandEntry, request: FastifyRequest): (principal: Principal | undefined) => Claim {
+  const { method, url, headers } = request
+  const body = canonicalJson(request.body === undefined ? {} : request.body)
+  return (principal) => {
+    const scope = { tenant: principal?.tenant, subject: principal?.subject, service: command.service, command: command.name }
+    return claimOf(key, scope, { method, url, body, ifMatch: headers['if-match'], ifNoneMatch: headers['if-none-match'] })
+  }
 }
 
 function requiredKey(key: string | undefined, { service, name, idempotency }: AnyCommand): string | undefined {
@@ -87,6 +95,7 @@ class CommandRun {
   readonly #traceparent: string | undefined
   /** How long the outcome is waited for; 0: answer 202 as soon as the command is durable. */
   readonly #waitMs: number
+  #claim: Claim | undefined
   /** The claim's owner, once we know that this request repeats another. */
   #first: StoredClaim | undefined
 
@@ -109,6 +118,7 @@ class CommandRun {
 
   async answer(terms: Terms, principal: Principal | undefined): Promise<Answer> {
     const { claim } = terms
+    this.#claim = claim
     // A repeated request must neither be checked again (a check may say something else by now) nor reach the engine.
     if (claim && (this.#waitMs > 0 || this.#entry.hasCheck)) {
       const used = await this.#gateway.ports.outcomes.claim(claim.hash)
@@ -127,6 +137,23 @@ class CommandRun {
     }
     if (this.#waitMs === 0) return this.#accept(envelope)
     return this.#waited((wait) => this.#result(envelope, wait))
+  }
+
+  /**
+   * The contract refuses the request. It may have been stricter only since a deploy: what was taken before is answered as it was then, because
+   * to say that it is wrong would say that it had no effect.
+   */
+  async unlessTakenBefore(fault: unknown, claim: Claim): Promise<Answer> {
+    const used = await this.#usedBefore(claim)
+    if (used?.fingerprint !== claim.fingerprint) throw fault
+    return this.#waited((wait) => this.#repeated(used, claim, wait))
+  }
+
+  async #usedBefore({ hash }: Claim): Promise<StoredClaim | undefined> {
+    return this.#gateway.ports.outcomes.claim(hash).catch((error: unknown) => {
+      this.#reply.log.warn({ err: error }, 'the claim cannot be read; the request is refused as if it were a new one')
+      return undefined
+    })
   }
 
   async #check(envelope: Envelope, principal: Principal | undefined): Promise<Answer | undefined> {
@@ -162,10 +189,7 @@ class CommandRun {
    */
   async #unlessRepeated(refusal: unknown, claim: Claim | undefined): Promise<Answer> {
     if (claim === undefined || !(refusal instanceof TwofoldError) || !REFUSES_NEW.has(refusal.code)) throw refusal
-    const used = await this.#gateway.ports.outcomes.claim(claim.hash).catch((error: unknown) => {
-      this.#reply.log.warn({ err: error }, 'the claim cannot be read; the request is refused as if it were a new one')
-      return undefined
-    })
+    const used = await this.#usedBefore(claim)
     if (!used) throw refusal
     return this.#waited((wait) => this.#repeated(used, claim, wait))
   }
@@ -219,7 +243,7 @@ class CommandRun {
     }
     this.#first = first
     await this.#appendedAgain(first, claim, wait)
-    if (first.answer && this.#waitMs === 0) return this.#applied(first.answer, false)
+    if (first.answer && (this.#waitMs === 0 || first.answer.afterWait)) return this.#applied(first.answer, this.#waitMs > 0)
     // The first was not answered yet: whoever repeats it gets the same answer, but not before there is one.
     const unanswered = first.answer === undefined && this.#waitMs > 0
     if (unanswered && !(await this.#find(first.commandId, 0, wait))) {
@@ -242,7 +266,23 @@ class CommandRun {
     // Who asked for an answer at once, and repeats a command that is not finished, does not wait for it now.
     const outcome = await this.#find(commandId, this.#waitMs === 0 ? 0 : wait.remainingMs, wait)
     if (outcome) return this.#finished(outcome)
-    return this.#applied(this.#first?.answer ?? this.#lateAnswer(commandId, homeKey), this.#waitMs > 0)
+    if (this.#first) return this.#applied(this.#first.answer ?? this.#lateAnswer(commandId, homeKey), this.#waitMs > 0)
+    return this.#waitedInVain(commandId, this.#lateAnswer(commandId, homeKey), wait)
+  }
+
+  /**
+   * The first request under its key is told 202, so that is what its repetitions are told, and not that it is still running: it is stored
+   * before it is given. Not so where the client is gone: then nobody was told anything, and whoever comes again may have the outcome.
+   */
+  async #waitedInVain(commandId: string, answer: Answer, wait: Wait): Promise<Answer> {
+    if (this.#claim === undefined || wait.clientIsGone) return this.#applied(answer, true)
+    const { hash } = this.#claim
+    const stored = await this.#gateway.ports.outcomes.answered(hash, commandId, { ...answer, afterWait: true }).catch((error: unknown) => {
+      this.#reply.log.warn({ err: error, commandId }, 'the 202 cannot be stored; a repeated request is told that the first still runs')
+      return true
+    })
+    const outcome = stored ? undefined : await this.#find(commandId, 0, wait)
+    return outcome ? this.#finished(outcome) : this.#applied(answer, true)
   }
 
   async #find(commandId: string, waitMs: number, wait: Wait): Promise<StoredOutcome | undefined> {

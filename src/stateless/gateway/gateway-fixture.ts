@@ -9,7 +9,7 @@ import type { Envelope } from '../../contract/envelope.ts'
 import { query } from '../../contract/query.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Admission } from '../../ports/admission.ts'
-import type { Appended, CommandLogFeatures, LogEntry, StoredClaim } from '../../ports/command-log.ts'
+import type { Appended, CommandLogFeatures, LogEntry, StoredAnswer, StoredClaim } from '../../ports/command-log.ts'
 import type { DirectCarrier } from '../../ports/direct-carrier.ts'
 import type { StoredEntity } from '../../ports/entities.ts'
 import type { PendingCommand, StoredOutcome } from '../../ports/outcomes.ts'
@@ -159,6 +159,13 @@ export class FakePorts implements GatewayPorts {
     claim: async (hash: string): Promise<StoredClaim | undefined> => {
       this.claimsAskedFor.push(hash)
       return this.claims.get(hash)
+    },
+    answered: async (hash: string, commandId: string, answer: StoredAnswer): Promise<boolean> => {
+      if (this.outcomesFail !== undefined) throw this.outcomesFail
+      const claim = this.claims.get(hash)
+      if (claim?.commandId !== commandId || claim.answer || this.finished.has(commandId)) return false
+      this.claims.set(hash, { ...claim, answer })
+      return true
     },
   }
 

@@ -28,7 +28,7 @@ const scope = { tenant: undefined, subject: 'ada', service: 'wallets', command: 
 const request = {
   method: 'POST',
   url: '/wallets/a/deposits?x=1',
-  sent: { b: [1, { d: 1, c: 2 }], a: 'x' },
+  body: canonicalJson({ b: [1, { d: 1, c: 2 }], a: 'x' }),
   ifMatch: undefined,
   ifNoneMatch: undefined,
 }
@@ -46,6 +46,7 @@ test('whoever asks for something else under the same key has another claim, howe
     claimOf('key', { ...scope, subject: undefined }, request),
     claimOf('key', { ...scope, subject: 'anonymous' }, request),
     claimOf('key', { ...scope, service: 'walletsd', command: 'eposit' }, request),
+    claimOf('key', { ...scope, service: 'accounts' }, request),
     claimOf('key', { ...scope, command: 'transfer' }, request),
     claimOf('","key', { ...scope, command: 'dep' }, request),
   ]
@@ -53,13 +54,13 @@ test('whoever asks for something else under the same key has another claim, howe
 })
 
 test('the fingerprint sees method, path, query, body and If-Match, and not the order of fields', () => {
-  const same = claimOf('key', scope, { ...request, sent: { a: 'x', b: [1, { c: 2, d: 1 }] } })
+  const same = claimOf('key', scope, { ...request, body: canonicalJson({ a: 'x', b: [1, { c: 2, d: 1 }] }) })
   expect(same.fingerprint).toBe(fingerprint)
   const others = [
     { ...request, method: 'PUT' },
     { ...request, url: '/wallets/a/deposits?x=2' },
-    { ...request, sent: { ...request.sent, a: 'y' } },
-    { ...request, sent: { ...request.sent, b: [{ d: 1, c: 2 }, 1] } },
+    { ...request, body: canonicalJson({ a: 'y', b: [1, { d: 1, c: 2 }] }) },
+    { ...request, body: canonicalJson({ a: 'x', b: [{ d: 1, c: 2 }, 1] }) },
     { ...request, ifMatch: '"1"' },
     { ...request, ifNoneMatch: '*' },
   ].map((other) => claimOf('key', scope, other).fingerprint)
@@ -70,4 +71,38 @@ test('canonical JSON says the same as JSON', () => {
   const value = { z: null, a: [true, 1.5, 'é"\n', {}, []], m: { y: 0, x: '' } }
   expect(JSON.parse(canonicalJson(value))).toEqual(value)
   expect(canonicalJson(value)).toBe('{"a":[true,1.5,"é\\"\\n",{},[]],"m":{"x":"","y":0},"z":null}')
+})
+
+const canonical = (text: string): string => canonicalJson(JSON.parse(text))
+
+test.each([
+  ['{"a":1,"b":2}', '{"b":2,"a":1}'],
+  ['{"b":{"y":[],"x":{}}}', ' { "b" : { "x" : { } , "y" : [ ] } } '],
+  ['[1, 100, 0.1]', '[1.0, 1e2, 1.0E-1]'],
+  ['{"\\u00e9":"\\u0041"}', '{"é":"A"}'],
+  ['{"a":1,"a":2}', '{"a":2}'],
+  ['{"10":1,"9":2,"x":3}', '{"x":3,"9":2,"10":1}'],
+])('%s is the same as %s', (one, other) => {
+  expect(canonical(one)).toBe(canonical(other))
+})
+
+test('what JSON tells apart has different canonical forms', () => {
+  const texts = [
+    '[1]',
+    '{"0":1}',
+    '[1,null]',
+    '["1"]',
+    '[[1]]',
+    '{"a":null}',
+    '{}',
+    '[]',
+    '[2,1]',
+    '[1,2]',
+    '{"a":"1,\\"b\\":2"}',
+    '{"a":"1","b":2}',
+  ]
+  const unicode = ['"\\u00e9"', '"e\\u0301"', '"\\ud83d\\ude00"', '"\\ud83d"', '"\\u0000"']
+  const inherited = ['{"__proto__":{"a":1}}', '{"__proto__":{"a":2}}', '{"constructor":1}', '{"toJSON":1}', '{"length":1}']
+  const all = [...texts, ...unicode, ...inherited]
+  expect(new Set(all.map(canonical)).size).toBe(all.length)
 })

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { parseItem } from 'structured-headers'
 import type { Claim } from '../../contract/envelope.ts'
 import { TwofoldError } from '../../errors.ts'
-import { canonicalJson } from './canonical-json.ts'
+import { excerptOf } from './problem.ts'
 
 /** What a key stands for: bare keys have little entropy, so that without the scope one caller could be told another's answer. */
 interface KeyScope {
@@ -20,8 +20,11 @@ interface KeyedRequest {
   readonly method: string
   /** Path and query string as they were sent. */
   readonly url: string
-  /** All that was sent by path, query string and body, before validation. */
-  readonly sent: unknown
+  /**
+   * The body as it was sent, in canonical form. Not what became of it: that depends on the contract, and a deploy that changes the contract
+   * makes no other request of a repeated one.
+   */
+  readonly body: string
   /** If-Match and If-None-Match as they were sent. */
   readonly ifMatch: string | undefined
   readonly ifNoneMatch: string | undefined
@@ -38,7 +41,8 @@ export function idempotencyKeyOf(header: string | readonly string[] | undefined)
   if (key !== undefined && /^[\x21-\x7e]{1,255}$/.test(key)) return key
   throw new TwofoldError(
     'INVALID_IDEMPOTENCY_KEY',
-    'the Idempotency-Key must be one string of 1 to 255 visible ASCII characters, as "key" or bare',
+    `the Idempotency-Key is ${excerptOf(text)}; send one string of 1 to 255 visible ASCII characters without spaces, in double quotes or bare, ` +
+      'such as "8e03978e-40d5-43dd-bc93-6894a57f9324"',
   )
 }
 
@@ -50,7 +54,7 @@ export function claimOf(key: string, scope: KeyScope, request: KeyedRequest): Cl
     hash: hash('sha256', JSON.stringify([scope.tenant ?? '', caller, scope.service, scope.command, key])),
     fingerprint: hash(
       'sha256',
-      JSON.stringify([request.method, request.url, canonicalJson(request.sent), request.ifMatch ?? null, request.ifNoneMatch ?? null]),
+      JSON.stringify([request.method, request.url, request.body, request.ifMatch ?? null, request.ifNoneMatch ?? null]),
     ),
   }
 }

@@ -181,6 +181,19 @@ test('an input that is nested too deeply is refused before anybody walks it', as
   expect([await keep(90), await keep(101), await keep(100_000)]).toEqual([202, 422, 422])
 })
 
+test('what is nested too deeply is refused also where it is compared: with a field of the path, and for a fingerprint', async () => {
+  await using gateway = await gatewayOf()
+  const payload = `{"walletId":${'['.repeat(100_000)}${']'.repeat(100_000)},"amountCents":1}`
+  for (const key of [undefined, 'k-1']) {
+    const headers = { 'content-type': 'application/json', ...(key && { 'idempotency-key': key }) }
+    const answer = await gateway.server.inject({ method: 'POST', url: '/wallets/a/deposits', payload, headers })
+    expect([answer.statusCode, answer.json().errors]).toEqual([
+      422,
+      [{ path: '', message: 'must not be nested more than 100 levels deep' }],
+    ])
+  }
+})
+
 test('a key that is none is told with the field it came from', async () => {
   await using gateway = await gatewayOf()
   const answer = await gateway.server.inject({ method: 'POST', url: '/transfers', payload: { from: 'a', to: '', amountCents: 1 } })

@@ -11,14 +11,11 @@ import { queryStringOf } from './query-string.ts'
 import { addTextFaults } from './text-faults.ts'
 import { compileUnknownFields } from './unknown-fields.ts'
 
-/** `sent` is what the caller gave, merged; `value` is what the schema made of it. */
-export interface Input {
-  readonly sent: Readonly<Record<string, unknown>>
-  readonly value: unknown
-}
-
-/** Reads the input of a request. @throws TwofoldError INVALID_INPUT with all faults, BAD_REQUEST for a broken query string. */
-type ReadInput = (request: FastifyRequest) => Input
+/**
+ * Reads the input of a request: what the schema makes of all that was given. The request's body is filled up by it.
+ * @throws TwofoldError INVALID_INPUT with all faults, BAD_REQUEST for a broken query string.
+ */
+type ReadInput = (request: FastifyRequest) => unknown
 
 /** Compiles the reading of one command's or query's input. */
 export function compileInput(part: AnyCommand | AnyQuery, route: Route): ReadInput {
@@ -36,7 +33,7 @@ export function compileInput(part: AnyCommand | AnyQuery, route: Route): ReadInp
     const checked = check(part.input, sent)
     if (checked.faults) faults.push(...checked.faults)
     if (faults.length > 0) throw invalidInput(faults)
-    return { sent, value: (checked as { value: unknown }).value }
+    return (checked as { value: unknown }).value
   }
 }
 

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { TwofoldError } from '../../errors.ts'
+import { excerptOf } from './problem.ts'
 
 /** Replaces the scope's parsers by one for `application/json`; everything else is then answered 415. */
 export function parseJsonBodies(scope: FastifyInstance, bodyLimit: number): void {
@@ -11,7 +12,9 @@ export function parseJsonBodies(scope: FastifyInstance, bodyLimit: number): void
   scope.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit }, (request: FastifyRequest, bytes: Buffer, done) => {
     const coding = request.headers['content-encoding']
     if (coding !== undefined && coding !== 'identity')
-      return done(new TwofoldError('UNSUPPORTED_MEDIA_TYPE', 'the body must not be compressed'))
+      return done(
+        new TwofoldError('UNSUPPORTED_MEDIA_TYPE', `the body is compressed (Content-Encoding: ${excerptOf(coding)}); send it as it is`),
+      )
     if (bytes.length === 0) return done(null, undefined)
     // Decoding would put U+FFFD where bytes make no sense, and the text stored would not be the text sent.
     if (!isUtf8(bytes)) return done(new TwofoldError('MALFORMED_JSON', 'the body is not UTF-8'))

@@ -35,7 +35,7 @@ export function answerOfOutcome(command: AnyCommand, outcome: StoredOutcome, loc
   const problem = rejectionProblem({
     service: outcome.service,
     code,
-    status: statusOfRejection(command, code),
+    status: outcome.rejectedWith ?? statusOfRejection(command, code),
     data: outcome.body,
     commandId: outcome.id,
     location,
@@ -48,7 +48,7 @@ function preconditionWords(version: number): string {
   return `nothing was changed: ${now}, which is not what If-Match or If-None-Match demands`
 }
 
-/** The status the contract gives a rejection; 409 for one that only an older contract knew. */
+/** The status that today's contract gives a rejection; 409 for one that only an older contract knew. */
 export function statusOfRejection(command: AnyCommand, code: string): number {
   return Object.hasOwn(command.rejections, code) ? (command.rejections[code]?.status ?? 409) : 409
 }

@@ -38,6 +38,44 @@ test.each([
   expect(gateway.ports.entries).toEqual([])
 })
 
+test.each<[string, InjectOptions, string]>([
+  ['idempotency-key', { headers: { 'idempotency-key': 'a b' } }, 'the Idempotency-Key is "a b"; send one string of 1 to 255 visible ASCII'],
+  ['a long one', { headers: { 'idempotency-key': 'é'.repeat(300) } }, `the Idempotency-Key is "${'é'.repeat(100)}…"; send one string`],
+  ['if-match', { headers: { 'if-match': '5' } }, 'If-Match is "5"; send * or entity tags in double quotes, such as "5"'],
+  ['if-none-match', { headers: { 'if-none-match': '"5"' } }, String.raw`If-None-Match is "\"5\""; of a command it must be *`],
+  [
+    'the type',
+    { payload: 'a', headers: { 'content-type': 'text/csv' } },
+    'the Content-Type of the body is "text/csv"; send it as application/json',
+  ],
+  ['no type', { payload: Buffer.from('{}') }, 'the body has no Content-Type; send it as application/json'],
+  ['the length', { payload: '"1234567890"', headers: json }, 'the body is larger than the 10 bytes that this service takes; send less'],
+  [
+    'the coding',
+    { payload: '{}', headers: { ...json, 'content-encoding': 'br' } },
+    'the body is compressed (Content-Encoding: "br"); send it',
+  ],
+  [
+    'the token',
+    { method: 'GET', url: '/wallets/a', headers: { 'twofold-consistency-token': 'x' } },
+    'the consistency token is "x"; one reads',
+  ],
+])('a refusal says what was given, what is allowed and where that stands: %s', async (_, request, detail) => {
+  await using gateway = await gatewayOf({ prefix: '/api', limits: { bodyBytes: 10 }, openapi: () => ({}) })
+  const { url = '/transfers', ...rest } = request
+  const answer = await gateway.server.inject({ method: 'POST', ...rest, url: `/api${url as string}` })
+  expect(answer.json<{ detail: string }>().detail).toContain(detail)
+  expect(answer.headers['link']).toBe('</api/openapi.json>; rel="service-desc"')
+})
+
+test('an answer that is no refusal names no document, nor does any where there is none', async () => {
+  const open = { method: 'POST', url: '/wallets/open-wallet', payload: { owner: 'ada' } } as const
+  await using described = await gatewayOf({ openapi: () => ({}) })
+  expect((await described.server.inject(open)).headers['link']).toBeUndefined()
+  await using bare = await gatewayOf()
+  expect((await bare.server.inject({ ...open, payload: {} })).headers['link']).toBeUndefined()
+})
+
 test('415 says what is taken, 405 which methods are', async () => {
   await using gateway = await gatewayOf()
   const form = await gateway.server.inject({ method: 'POST', url: '/transfers', payload: 'a', headers: { 'content-type': 'text/csv' } })

@@ -33,9 +33,11 @@ export function gatewayPlugin(options: GatewayOptions): FastifyPluginAsync {
     const gateway: Gateway = { ports: options.ports, limits, options, waiting, prefix: scope.prefix.replace(/\/+$/, '') }
     endWaitsWithScope(scope, waiting, options.stopping)
     parseJsonBodies(scope, limits.bodyBytes)
+    const described = options.openapi ? describedBy(`${gateway.prefix}/openapi.json`) : (answer: Answer) => answer
     scope.setErrorHandler((thrown, request, reply) => {
       const unexpected = (error: unknown): void => request.log.error({ err: error, requestId: request.id }, 'a request failed')
-      return send(reply, problemOfThrown(thrown, request.id, unexpected))
+      const circumstances = { bodyBytesMax: limits.bodyBytes, contentType: request.headers['content-type'] }
+      return send(reply, described(problemOfThrown(thrown, request.id, unexpected, circumstances)))
     })
     const routes: Route[] = []
     const bounded = boundedTo(limits.inFlight)
@@ -68,6 +70,12 @@ function handlersOf(gateway: Gateway): readonly { readonly route: Route; readonl
 
 function get(path: string): Route {
   return { method: 'GET', path, parameters: [] }
+}
+
+/** Whoever is told that a request was wrong is also told where it stands what is right (`service-desc`, RFC 8631). */
+function describedBy(path: string): (answer: Answer) => Answer {
+  const link = `<${path}>; rel="service-desc"`
+  return (answer) => (answer.status < 500 ? { ...answer, headers: { ...answer.headers, link } } : answer)
 }
 
 function documentHandler(openapi: () => object): Handler {

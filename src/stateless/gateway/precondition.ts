@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { AnyCommand } from '../../contract/command.ts'
 import type { Condition } from '../../contract/condition.ts'
 import { TwofoldError } from '../../errors.ts'
+import { excerptOf } from './problem.ts'
 
 const TAG = /(?:W\/)?"[^"]*"/
 const TAGS = new RegExp(`^\\s*${TAG.source}(?:\\s*,\\s*${TAG.source})*\\s*$`)
@@ -22,7 +23,9 @@ export function conditionOf(headers: IncomingHttpHeaders, command: AnyCommand, h
   if (ifMatch !== undefined) return ifMatch.trim() === '*' ? 'present' : { versions: versionsOf(ifMatch) }
   if (ifNoneMatch !== undefined) {
     if (ifNoneMatch.trim() === '*') return 'absent'
-    throw malformed(`If-None-Match of a command must be '*', which lets it create an entity and not change one`)
+    throw malformed(
+      `If-None-Match is ${excerptOf(ifNoneMatch)}; of a command it must be *, which lets it create an entity and not change one`,
+    )
   }
   if (command.ifMatch !== 'required') return undefined
   const message = `command '${command.service}.${command.name}' must say which version it changes: send If-Match with the ETag, or If-None-Match: * to create`
@@ -31,7 +34,7 @@ export function conditionOf(headers: IncomingHttpHeaders, command: AnyCommand, h
 
 /** Weak tags and tags that are no version match nothing: If-Match compares strongly (§13.1.1). */
 function versionsOf(header: string): number[] {
-  if (!TAGS.test(header)) throw malformed(`If-Match must be '*' or entity tags in double quotes, such as "5"`)
+  if (!TAGS.test(header)) throw malformed(`If-Match is ${excerptOf(header)}; send * or entity tags in double quotes, such as "5"`)
   return [...header.matchAll(/(W\/)?"([^"]*)"/g)].flatMap(([, weak, tag = '']) =>
     weak === undefined && /^[1-9]\d{0,14}$/.test(tag) ? [Number(tag)] : [],
   )

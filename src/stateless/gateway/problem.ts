@@ -80,16 +80,37 @@ const codesOfFastify: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_NOT_FOUND: 'NOT_FOUND',
 }
 
-const sentencesOfCodes: Partial<Record<ErrorCode, string>> = {
-  BODY_TOO_LARGE: 'the body is larger than this service takes',
-  UNSUPPORTED_MEDIA_TYPE: 'the body must be sent as application/json',
+/** What is known of the request where something was thrown. */
+interface Circumstances {
+  readonly bodyBytesMax?: number | undefined
+  readonly contentType?: string | undefined
+}
+
+function sentenceOf(code: ErrorCode, { bodyBytesMax, contentType }: Circumstances): string | undefined {
+  if (code === 'BODY_TOO_LARGE') {
+    const limit = bodyBytesMax === undefined ? '' : `the ${bodyBytesMax} bytes that `
+    return `the body is larger than ${limit}this service takes; send less, or keep files elsewhere and send their address`
+  }
+  if (code !== 'UNSUPPORTED_MEDIA_TYPE') return undefined
+  const given = contentType === undefined ? 'the body has no Content-Type' : `the Content-Type of the body is ${excerptOf(contentType)}`
+  return `${given}; send it as application/json`
+}
+
+/** What was given, for a message: quoted, so that it shows where it begins and ends, and cut, so that nobody is sent all of it back. */
+export function excerptOf(given: string): string {
+  return JSON.stringify(given.length > 100 ? `${given.slice(0, 100)}…` : given)
 }
 
 /**
  * The answer to anything that was thrown. Errors of the HTTP server and of the host's hooks keep their 4xx status; whatever else
  * is not a `TwofoldError` becomes 500 without its words, and `unexpected` is called with it.
  */
-export function problemOfThrown(thrown: unknown, requestId: string, unexpected: (thrown: unknown) => void): Answer {
+export function problemOfThrown(
+  thrown: unknown,
+  requestId: string,
+  unexpected: (thrown: unknown) => void,
+  circumstances: Circumstances = {},
+): Answer {
   if (thrown instanceof TwofoldError && thrown.code.startsWith('DATABASE_')) {
     // Their words name servers and users, which are no caller's business.
     unexpected(thrown)
@@ -98,7 +119,7 @@ export function problemOfThrown(thrown: unknown, requestId: string, unexpected: 
   if (thrown instanceof TwofoldError && statusOf[thrown.code] !== 500) return problemOf(thrown)
   const { statusCode, code, message, headers } = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as Record<string, unknown>
   const known = typeof code === 'string' && Object.hasOwn(codesOfFastify, code) ? codesOfFastify[code] : undefined
-  if (known !== undefined) return problemOf(new TwofoldError(known, sentencesOfCodes[known] ?? String(message)))
+  if (known !== undefined) return problemOf(new TwofoldError(known, sentenceOf(known, circumstances) ?? String(message)))
   if (!(thrown instanceof TwofoldError) && typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
     const problem = problemOf(new TwofoldError('BAD_REQUEST', String(message)), statusCode)
     return { ...problem, headers: { ...headersOf(headers), ...problem.headers } }

@@ -11,6 +11,7 @@ import { jsonAnswer, type Answer } from './answer.ts'
 import type { Gateway } from './commands.ts'
 import { entityTag, noneMatchNames } from './entity-tag.ts'
 import { compileInput } from './input.ts'
+import { excerptOf } from './problem.ts'
 import { whenGone } from './waiting.ts'
 
 /** The handler of a query's route. @throws TwofoldError INVALID_APP where no stateless side answers the query. */
@@ -27,7 +28,7 @@ export function queryHandler(
   const what = `the output of query '${service}.${name}'`
   return async (request, reply) => {
     const token = tokenOf(request.headers['twofold-consistency-token'])
-    const { value } = readInput(request)
+    const value = readInput(request)
     const principal = gateway.options.principal && (await gateway.options.principal(request))
     const run = new QueryRun(gateway, service, token, reply)
     const output = await run.ask(() => ask(value, run.context(principal)))
@@ -45,7 +46,9 @@ function tokenOf(header: string | string[] | undefined): ConsistencyToken | unde
   if (header === undefined) return undefined
   const token = typeof header === 'string' ? parseToken(header.trim()) : undefined
   if (token) return token
-  throw new TwofoldError('INVALID_CONSISTENCY_TOKEN', "a consistency token reads like '12.345'; send it as a command's answer gave it")
+  const given = excerptOf(String(header))
+  const message = `the consistency token is ${given}; one reads like '12.345': send it as a command's answer gave it, or leave it out`
+  throw new TwofoldError('INVALID_CONSISTENCY_TOKEN', message)
 }
 
 /** What one query does while it runs. */

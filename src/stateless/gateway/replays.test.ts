@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
+import * as z from 'zod'
+import { command } from '../../contract/command.ts'
+import { defineContract } from '../../contract/define-contract.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Principal } from '../stateless.ts'
-import { gatewayOf, until } from './gateway-fixture.ts'
+import { gatewayOf, unavailable, until } from './gateway-fixture.ts'
 
 const open = {
   method: 'POST',
@@ -37,12 +40,12 @@ test('a repeated accepted request gets the first answer, byte for byte, and is n
   expect(gateway.ports.entries).toHaveLength(1)
 })
 
-const close = { method: 'POST', url: '/wallets/close-wallets', payload: { walletIds: ['a'] } } as const
+const closing = { method: 'POST', url: '/wallets/close-wallets', payload: { walletIds: ['a'] } } as const
+const close = (key: string): typeof closing & { headers: Record<string, string> } => ({ ...closing, headers: { 'idempotency-key': key } })
 
 test.each(['the log is full', 'admission refuses'])('where %s, a repeated request still gets its first answer', async (where) => {
   await using gateway = await gatewayOf()
-  const sent = (key: string): object => ({ ...close, headers: { 'idempotency-key': key } })
-  const first = await gateway.server.inject(sent('k-1'))
+  const first = await gateway.server.inject(close('k-1'))
   const full = new TwofoldError('BACKLOG_FULL', 'too many wait', { retryAfterSeconds: 2 })
   const refuse = (): never => {
     throw full
@@ -50,12 +53,12 @@ test.each(['the log is full', 'admission refuses'])('where %s, a repeated reques
   if (where === 'the log is full') gateway.ports.logFails = full
   else gateway.ports.admission = { admit: refuse }
   expect(gateway.ports.claimsAskedFor, 'without a refusal the append meets the claim').toEqual([])
-  const again = await gateway.server.inject(sent('k-1'))
+  const again = await gateway.server.inject(close('k-1'))
   expect([first.statusCode, again.statusCode, again.body]).toEqual([202, 202, first.body])
   expect(again.headers['idempotency-replayed']).toBe('true')
-  const other = await gateway.server.inject(sent('k-2'))
+  const other = await gateway.server.inject(close('k-2'))
   expect([other.statusCode, other.headers['retry-after'], other.json().code]).toEqual([429, '2', 'BACKLOG_FULL'])
-  expect((await gateway.server.inject(close)).statusCode).toBe(429)
+  expect((await gateway.server.inject(closing)).statusCode).toBe(429)
   expect(gateway.ports.entries).toHaveLength(1)
 })
 
@@ -107,6 +110,14 @@ test('a repeated rejection is the same rejection', async () => {
   expect([again.statusCode, again.body]).toEqual([409, first.body])
 })
 
+test('a rejection keeps the status it was decided with, whatever the contract says by now', async () => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { status: 'rejected', code: 'unknownWallet', rejectedWith: 410 })
+  const transfer = { ...deposit, url: '/transfers', payload: { from: 'a', to: 'b', amountCents: 5 } }
+  const [first, again] = [await gateway.server.inject(transfer), await gateway.server.inject(transfer)]
+  expect([first.statusCode, first.json().status, again.statusCode, again.body]).toEqual([410, 410, 410, first.body])
+})
+
 test('the claim found by the owner is answered by the first command’s outcome', async () => {
   await using gateway = await gatewayOf()
   const firstId = gateway.ports.ids.next()
@@ -152,6 +163,67 @@ test('a replay whose command still runs is 202 under the first id, with a body t
   expect(again.headers['idempotency-replayed']).toBe('true')
 })
 
+test('a request that waited in vain and was told 202 gets its 202 again, byte for byte, before and after the outcome is there', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20 } })
+  const first = await gateway.server.inject(deposit)
+  const commandId = first.headers['twofold-command-id'] as string
+  expect([first.statusCode, first.headers['location'], first.headers['idempotency-replayed']]).toEqual([
+    202,
+    `/commands/${commandId}`,
+    undefined,
+  ])
+  for (const finished of [false, true]) {
+    if (finished) gateway.ports.finish(commandId, { body: '{"balanceCents":5}' })
+    const again = await gateway.server.inject(deposit)
+    const { date: _, ...headers } = first.headers
+    expect([again.statusCode, again.body]).toEqual([202, first.body])
+    expect(again.headers).toMatchObject({ ...headers, 'idempotency-replayed': 'true' })
+  }
+  expect([gateway.ports.entries.length, gateway.ports.waits.length]).toEqual([1, 1])
+})
+
+test('a request whose outcome comes while its 202 is to be stored is told the outcome, as its repetitions are', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20 } })
+  const { answered } = gateway.ports.outcomes
+  gateway.ports.outcomes.answered = (hash, commandId, answer) => {
+    gateway.ports.finish(commandId, { body: '{"balanceCents":5}' })
+    return answered(hash, commandId, answer)
+  }
+  const [first, again] = [await gateway.server.inject(deposit), await gateway.server.inject(deposit)]
+  expect([first.statusCode, again.statusCode, again.body]).toEqual([200, 200, first.body])
+})
+
+test('where the 202 cannot be stored it is given all the same, and logged', async () => {
+  await using gateway = await gatewayOf({ limits: { waitMs: 20 } })
+  gateway.ports.outcomes.answered = () => Promise.reject(unavailable())
+  expect((await gateway.server.inject(deposit)).statusCode).toBe(202)
+  expect(gateway.logged()).toContain('the 202 cannot be stored')
+  expect((await gateway.server.inject(deposit)).json()).toMatchObject({ code: 'IDEMPOTENCY_KEY_IN_USE' })
+})
+
+test('who hung up before there was an answer was told nothing: the repetition gets the outcome', async () => {
+  await using gateway = await gatewayOf()
+  const { find } = gateway.ports.outcomes
+  let hasLeft = false
+  gateway.ports.outcomes.find = (...asked) =>
+    find(...asked).catch((error: unknown) => {
+      hasLeft = true
+      throw error
+    })
+  const url = await gateway.server.listen({ port: 0, host: '127.0.0.1' })
+  const client = new AbortController()
+  const headers = { ...deposit.headers, 'content-type': 'application/json' }
+  const first = fetch(url + deposit.url, { method: 'POST', body: '{"amountCents":5}', headers, signal: client.signal })
+  await until(() => gateway.ports.waits.length === 1)
+  client.abort()
+  await expect(first).rejects.toThrow('abort')
+  await until(() => hasLeft)
+  expect((await gateway.server.inject(deposit)).json()).toMatchObject({ code: 'IDEMPOTENCY_KEY_IN_USE' })
+  gateway.ports.finish(gateway.ports.entries[0]?.envelope.id ?? '', { body: '{"balanceCents":5}' })
+  const again = await gateway.server.inject(deposit)
+  expect([again.statusCode, again.body]).toEqual([200, '{"balanceCents":5}'])
+})
+
 test('an accepted request repeated with a wait is answered by its outcome', async () => {
   await using gateway = await gatewayOf()
   const first = await gateway.server.inject(open)
@@ -172,6 +244,30 @@ test.each([
     expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED'])
   }
   expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test.each([
+  ['path', { url: '/wallets/b/deposits' }],
+  ['query', { url: '/wallets/a/deposits?walletId=a' }],
+  ['body', { payload: { amountCents: 6 } }],
+  ['If-Match', { headers: { ...deposit.headers, 'if-match': '"3"' } }],
+  ['If-None-Match', { headers: { ...deposit.headers, 'if-none-match': '*' } }],
+])('another %s under a used key is another request', async (_, other) => {
+  await using gateway = await gatewayOf()
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, { body: '{}' })
+  await gateway.server.inject(deposit)
+  const answer = await gateway.server.inject({ ...deposit, ...other })
+  expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED'])
+  expect((await gateway.server.inject(deposit)).headers['idempotency-replayed']).toBe('true')
+})
+
+test.each(['BACKLOG_FULL', 'KEY_BACKLOG_FULL', 'STORAGE_FULL', 'OVERLOADED'] as const)('%s refuses what is new alone', async (code) => {
+  await using gateway = await gatewayOf()
+  const first = await gateway.server.inject(close('k-1'))
+  gateway.ports.logFails = new TwofoldError(code, 'there is no room')
+  const [again, other] = [await gateway.server.inject(close('k-1')), await gateway.server.inject(close('k-2'))]
+  expect([again.statusCode, again.body, again.headers['idempotency-replayed']]).toEqual([202, first.body, 'true'])
+  expect([other.json<{ code: string }>().code, other.headers['retry-after']]).toEqual([code, '1'])
 })
 
 test('one key of two callers is two keys, as it is for two commands', async () => {
@@ -242,4 +338,43 @@ test('a waiting request repeated while the first is still running is 409, and ge
   const late = await gateway.server.inject(deposit)
   expect([late.statusCode, late.body, late.headers['idempotency-replayed']]).toEqual([200, (await first).body, 'true'])
   expect(gateway.ports.entries).toHaveLength(1)
+})
+
+test('what was taken is answered as it was, also where the contract of today would refuse it', async () => {
+  const shelves = (deployed: 'before' | 'after') => {
+    const isStrict = deployed === 'after'
+    const input = z.object({ shelf: isStrict ? z.int() : z.string(), count: isStrict ? z.int().max(5) : z.int() })
+    const stock = command({
+      route: 'POST /shelves/:shelf/stock',
+      input,
+      key: ({ shelf }) => String(shelf),
+      ...(isStrict && { ifMatch: 'required' }),
+    })
+    return { contracts: [defineContract('shelves', { commands: { stock } })], sides: [] }
+  }
+  await using before = await gatewayOf(shelves('before'))
+  await using after = await gatewayOf({ ...shelves('after'), ports: before.ports })
+  const stock = { method: 'POST', url: '/shelves/7/stock', payload: { count: 9 }, headers: { 'idempotency-key': 'k-1' } } as const
+  before.ports.onAppended = ({ id }) => before.ports.finish(id, { body: undefined })
+  const queued = { ...stock, headers: { prefer: 'respond-async', 'idempotency-key': 'k-2' } }
+  for (const request of [stock, queued]) {
+    const [first, again] = [await before.server.inject(request), await after.server.inject(request)]
+    expect(again.headers).toMatchObject({ ...first.headers, date: expect.any(String), 'idempotency-replayed': 'true' })
+    expect([again.statusCode, again.body]).toEqual([first.statusCode, first.body])
+  }
+  const refused = async (given: object): Promise<unknown> =>
+    (await after.server.inject({ ...stock, ...given })).json<{ code: string }>().code
+  expect(await refused({ headers: { 'idempotency-key': 'k-3' } })).toBe('PRECONDITION_REQUIRED')
+  expect(await refused({ payload: { count: 8 } }), 'another request under a used key').toBe('PRECONDITION_REQUIRED')
+  expect(await refused({ headers: { 'idempotency-key': 'k-3', 'if-match': '"1"' } })).toBe('INVALID_INPUT')
+  before.ports.claims.clear()
+  expect(await refused({})).toBe('PRECONDITION_REQUIRED')
+  expect(before.ports.entries).toHaveLength(2)
+})
+
+test('a request that is wrong is told so while claims cannot be read', async () => {
+  await using gateway = await gatewayOf()
+  gateway.ports.outcomes.claim = () => Promise.reject(unavailable())
+  const answer = await gateway.server.inject({ ...deposit, payload: { amountCents: 'many' } })
+  expect([answer.statusCode, answer.json().code]).toEqual([422, 'INVALID_INPUT'])
 })

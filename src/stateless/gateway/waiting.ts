@@ -28,6 +28,7 @@ export class Wait {
   readonly #timer: NodeJS.Timeout
   readonly #ended: (wait: Wait) => void
   #unwatch: (() => void) | undefined
+  #clientIsGone = false
 
   constructor(ms: number, ended: (wait: Wait) => void) {
     this.#endsAt = performance.now() + ms
@@ -47,7 +48,15 @@ export class Wait {
 
   /** From now on, a client that hangs up ends the wait. */
   whileConnected(reply: FastifyReply): void {
-    this.#unwatch ??= whenGone(reply, () => this.cut('the client is gone'))
+    this.#unwatch ??= whenGone(reply, () => {
+      this.#clientIsGone = true
+      this.cut('the client is gone')
+    })
+  }
+
+  /** Nobody hears what this request is answered with. */
+  get clientIsGone(): boolean {
+    return this.#clientIsGone
   }
 
   cut(why: string): void {

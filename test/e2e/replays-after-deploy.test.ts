@@ -1,0 +1,82 @@
+// A repeated request gets the first answer, and what was answered first was said by the contract of then.
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { command, defineApp, defineContract, entity, rejection, start, stateful, statefulSql, type App, type RunningApp } from 'twofold'
+import { testDatabase } from '../support/database.ts'
+
+interface Answered {
+  readonly status: number
+  readonly headers: object
+  readonly body: string
+}
+
+/** Everything of an answer but what is the connection's own. */
+async function answerTo(app: RunningApp, { path, body }: { path: string; body: object }, key: string): Promise<Answered> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': `"${key}"` }
+  const answer = await fetch(app.url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+  const own = new Set(['date', 'connection', 'keep-alive'])
+  return {
+    status: answer.status,
+    headers: Object.fromEntries([...answer.headers].filter(([name]) => !own.has(name))),
+    body: await answer.text(),
+  }
+}
+
+/** An app with a service of each kind. A deploy gives its rejections other statuses and other data, and its commands other replies. */
+function tillsApp(deployed: 'before' | 'after'): App {
+  const [status, form] =
+    deployed === 'before' ? [403, z.object({ cents: z.int() })] : [410, z.object({ cents: z.int(), seen: z.boolean().default(true) })]
+  const commands = (path: string) => ({
+    take: command({
+      route: `POST /${path}/:till/take`,
+      input: z.object({ till: z.string(), cents: z.int() }),
+      key: (given) => given.till,
+      reply: form,
+      rejections: { short: rejection(form, { status }) },
+    }),
+  })
+  const tills = defineContract('tills', { commands: commands('tills') })
+  const ledgers = defineContract('ledgers', { commands: commands('ledgers') })
+  return defineApp('tills', [
+    stateful(tills, {
+      entity: entity(tills, { initial: () => ({ cents: 10 }) }),
+      handlers: {
+        take(till, { cents }, { reject }) {
+          if (till.cents < cents) return reject.short({ cents: till.cents })
+          till.cents -= cents
+          return { cents: till.cents }
+        },
+      },
+    }),
+    statefulSql(ledgers, {
+      handlers: {
+        async take({ cents }, { reject }) {
+          return cents > 10 ? reject.short({ cents: 10 }) : { cents: 10 - cents }
+        },
+      },
+    }),
+  ])
+}
+
+test('a repeated request gets its first answer after a deploy has changed what its contract says', { timeout: 60_000 }, async () => {
+  const database = await testDatabase()
+  let app: RunningApp | undefined
+  try {
+    const options = { url: database.url, port: 0, logLevel: 'error' } as const
+    const takes = ['tills', 'ledgers'].flatMap((path) => [4, 99].map((cents) => ({ path: `/${path}/a/take`, body: { cents } })))
+    app = await start(tillsApp('before'), options)
+    const first: Answered[] = []
+    for (const [at, take] of takes.entries()) first.push(await answerTo(app, take, `take-${at}`))
+    expect(first.map(({ status }) => status)).toEqual([200, 403, 200, 403])
+    await app.stop()
+    app = await start(tillsApp('after'), options)
+    for (const [at, take] of takes.entries()) {
+      const { headers, ...again } = await answerTo(app, take, `take-${at}`)
+      expect({ ...again, headers }).toEqual({ ...first[at], headers: { ...first[at]?.headers, 'idempotency-replayed': 'true' } })
+    }
+    expect((await answerTo(app, { path: '/tills/a/take', body: { cents: 99 } }, 'another')).status).toBe(410)
+  } finally {
+    await app?.stop()
+    await database.drop()
+  }
+})
