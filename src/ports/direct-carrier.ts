@@ -27,8 +27,9 @@ export interface DirectCarrier {
   /** Whether the owner of this command's home key can be reached directly from here. */
   reaches(envelope: Envelope): boolean
   /**
-   * Hands the command to its owner. Rejects with the signal's reason when the caller stops waiting (without a signal it waits to the
-   * end); the command may then still take effect, so the caller appends the same envelope to the log and names its id.
+   * Hands the command to its owner. When the caller stops waiting (without a signal it waits to the end) it ends as `deferred` where the
+   * command is certain not to have begun; otherwise it rejects with the signal's reason: the command may then still take effect, so the caller
+   * appends the same envelope to the log and names its id.
    */
   call(envelope: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult>
 }

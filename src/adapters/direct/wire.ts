@@ -15,8 +15,15 @@ export const INSTANCE_HEADER = 'twofold-instance'
 /** A longer command goes through the log. */
 export const LINE_CHARACTERS_MAX = 4 * 1024 * 1024
 
-/** So many commands of one caller may be without their result at one owner; beyond it they go through the log. */
+/** Whoever asked for a longer result is told to look for it where it is stored. */
+export const RESULT_CHARACTERS_MAX = 2 * LINE_CHARACTERS_MAX
+
+/** So many commands of one caller, of so many characters together, may be without their result at one owner; beyond it they go through the log. */
 export const PENDING_MAX = 10_000
+export const PENDING_CHARACTERS_MAX = 64 * 1024 * 1024
+
+/** So much of results may wait for a caller that does not read them; beyond it, it is told the same. */
+export const RESULTS_CHARACTERS_MAX = 64 * 1024 * 1024
 
 export const PING = 'P'
 
