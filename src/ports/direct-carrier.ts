@@ -19,8 +19,6 @@ export type DirectResult =
 export interface CallContext {
   /** How long it waits for the result, in milliseconds: an owner that gets the command later leaves it alone. Left out: to the end. */
   readonly waitMs?: number | undefined
-  /** The W3C trace context of its request, as it came. */
-  readonly traceparent?: string | undefined
 }
 
 export interface DirectCarrier {

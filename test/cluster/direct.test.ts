@@ -201,8 +201,8 @@ test(
     const address = await internalAddress(owner)
     expect(new URL(address).port).not.toBe(new URL(owner.address).port)
     const call = { method: 'POST', body: '{}', headers: { 'twofold-instance': owner.id } }
-    expect((await fetch(`${address}/twofold/direct/1`, call)).status).toBe(401)
+    expect((await fetch(`${address}/twofold/direct/2`, call)).status).toBe(401)
     expect((await fetch(`${address}/ledger/note`, call)).status).toBe(401)
-    expect((await fetch(`${owner.address}/twofold/direct/1`, call)).status).toBe(404)
+    expect((await fetch(`${owner.address}/twofold/direct/2`, call)).status).toBe(404)
   },
 )

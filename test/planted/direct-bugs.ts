@@ -98,6 +98,22 @@ export const directBugs: readonly PlantedBug[] = [
     claim: 'more than an owner may owe one caller goes to the log',
   },
   {
+    name: 'the trace of a request stays behind where its command is carried',
+    file: 'contract/envelope.ts',
+    find: 'if (traceparent !== undefined) head',
+    replace: 'if (traceparent === null) head',
+    test: 'test/e2e/trace.test.ts',
+    claim: 'a handler is told the trace of its request',
+  },
+  {
+    name: 'an SQL handler is not told the trace of its request',
+    file: 'stateful/sql/run-sql-command.ts',
+    find: 'commandId: id, now, traceparent, emit',
+    replace: 'commandId: id, now, traceparent: undefined, emit',
+    test: 'test/e2e/trace.test.ts',
+    claim: 'a handler is told the trace of its request',
+  },
+  {
     name: 'a call is sent again and again',
     file: 'adapters/direct/direct-calls.ts',
     find: 'if (isAgain || !this.#budget.spend()) break',

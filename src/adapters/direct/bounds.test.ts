@@ -69,7 +69,7 @@ test('an owner takes no more of one caller than it may, whatever that caller thi
   engine.answer = () => new Promise(() => undefined)
   const { address } = await open('owner', engine)
   const sent = FITTING + 4
-  const lines = Array.from({ length: sent }, () => encodeCall({ envelope: large(), deadline: undefined, traceparent: undefined }))
+  const lines = Array.from({ length: sent }, () => encodeCall({ envelope: large(), deadline: undefined }))
   const headers = { authorization: credential(SECRET), 'twofold-instance': 'owner' }
   const { body } = await fetch(`${address}${PATH}`, { method: 'POST', headers, body: `${lines.join('\n')}\n`, signal: over.signal })
   let refused = ''

@@ -121,13 +121,13 @@ export class Caller {
     this.#out.send(encodeResult(id, result.status === 'finished' ? { status: 'held' } : { status: 'deferred' }))
   }
 
-  async #run({ envelope, deadline, traceparent }: Call, signal: AbortSignal): Promise<OwnerResult> {
+  async #run({ envelope, deadline }: Call, signal: AbortSignal): Promise<OwnerResult> {
     const { engine, ownerOf, now } = this.#options
     const waitMs = deadline === undefined ? undefined : deadline - now()
     // Its caller has stopped waiting, and appended it to the log by now.
     if (waitMs !== undefined && waitMs <= 0) return { status: 'deferred' }
     if (!engine.reaches(envelope)) return { status: 'moved', owner: ownerOf(envelope) }
-    const result = await engine.call(envelope, signal, { waitMs, traceparent })
+    const result = await engine.call(envelope, signal, { waitMs })
     return result.status === 'deferred' && !engine.reaches(envelope) && result.begun !== true
       ? { status: 'moved', owner: ownerOf(envelope) }
       : result

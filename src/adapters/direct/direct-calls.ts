@@ -72,7 +72,7 @@ export class DirectCalls implements DirectCarrier, Service {
         if (peer?.takes !== true) break
         isPaid = false
         const waitMs = context.waitMs === undefined ? undefined : context.waitMs - (performance.now() - askedAt)
-        const result = await peer.call(envelope, signal, { ...context, waitMs })
+        const result = await peer.call(envelope, signal, { waitMs })
         if (result.status === 'deferred') return { ...result, begun: begun || result.begun === true }
         if (result.status === 'moved') {
           // Between two owners there is none: the log keeps the command for the next one.

@@ -71,11 +71,11 @@ export class Peer {
   }
 
   /** When the caller stops waiting: `deferred` while nothing was sent; afterwards rejects with the signal's reason. */
-  call(envelope: Envelope, signal: AbortSignal | undefined, { waitMs, traceparent }: CallContext): Promise<PeerResult> {
+  call(envelope: Envelope, signal: AbortSignal | undefined, { waitMs }: CallContext): Promise<PeerResult> {
     const { id } = envelope
     if (this.#pending.has(id)) return Promise.resolve({ status: 'deferred', begun: true })
     const deadline = waitMs === undefined ? undefined : Math.ceil(this.#options.now() + waitMs)
-    const line = encodeCall({ envelope, deadline, traceparent })
+    const line = encodeCall({ envelope, deadline })
     if (!this.takes || signal?.aborted === true || !this.#hasRoom(line)) return Promise.resolve({ status: 'deferred' })
     return new Promise((resolve, reject) => {
       const abort = (): void => {

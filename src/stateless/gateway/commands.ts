@@ -54,8 +54,8 @@ export function commandHandler(
     const principal = options.principal && (await options.principal(request))
     const claim = key === undefined ? undefined : claimOfRequest(key, entry, request, input, principal)
     await options.crash?.reach('accept.validated')
-    const run = new CommandRun(gateway, entry, input.value, reply, preferences, traceparentOf(request))
-    return run.answer({ claim, condition }, principal)
+    const run = new CommandRun(gateway, entry, input.value, reply, preferences)
+    return run.answer({ claim, condition, traceparent: traceparentOf(request) }, principal)
   }
 }
 
@@ -84,26 +84,17 @@ class CommandRun {
   readonly #input: unknown
   readonly #reply: FastifyReply
   readonly #preferences: Preferences
-  readonly #traceparent: string | undefined
   /** How long the outcome is waited for; 0: answer 202 as soon as the command is durable. */
   readonly #waitMs: number
   /** The claim's owner, once we know that this request repeats another. */
   #first: StoredClaim | undefined
 
-  constructor(
-    gateway: Gateway,
-    entry: CommandEntry,
-    input: unknown,
-    reply: FastifyReply,
-    preferences: Preferences,
-    traceparent: string | undefined,
-  ) {
+  constructor(gateway: Gateway, entry: CommandEntry, input: unknown, reply: FastifyReply, preferences: Preferences) {
     this.#gateway = gateway
     this.#entry = entry
     this.#input = input
     this.#reply = reply
     this.#preferences = preferences
-    this.#traceparent = traceparent
     this.#waitMs = waitMsOf(preferences, entry.command.respond, gateway.limits)
   }
 
@@ -174,7 +165,7 @@ class CommandRun {
     const { direct } = this.#gateway.ports
     let begun = false
     if (direct?.reaches(envelope)) {
-      const context = { waitMs: wait.remainingMs, traceparent: this.#traceparent }
+      const context = { waitMs: wait.remainingMs }
       const result = await direct.call(envelope, wait.signal, context).catch((error: unknown) => this.#doubt(error, envelope))
       await this.#gateway.options.crash?.reach('accept.called')
       if (result.status === 'finished') return this.#finished(result.outcome)
