@@ -92,11 +92,10 @@ export function carriedPorts(
   const claims = new PostgresClaims(database)
   const waits = new LogWaits(database)
   const doubts = new Doubts({ store: new PostgresDoubtStore(database, slots), claims, carrier: open, slots, mayRun, log: logger })
-  const shared = { carrier: open, claims, doubts, slots, crash }
+  const shared = { carrier: open, features, claims, doubts, slots, crash }
   const carriedLog = new CarriedCommandLog({
     ...shared,
     name,
-    features,
     whenAway,
     waiting: log,
     waitsInLog: (partition) => waits.of(partition),

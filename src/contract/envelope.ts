@@ -18,6 +18,8 @@ export interface Envelope {
   readonly claim?: Claim
   /** What must hold of the home entity when the command runs. */
   readonly condition?: Condition
+  /** The W3C trace context of its request, as it came. */
+  readonly traceparent?: string
   /** The row of PostgreSQL's log where the whole command lies: a broker carries this in its place where it is too large for it. */
   readonly inRow?: string
 }
@@ -32,11 +34,12 @@ export interface Claim {
 
 /** One line of text: the head as JSON, a tab, the input. `JSON.stringify` never emits a raw tab or newline, so both separate safely. */
 export function encodeEnvelope(envelope: Envelope): string {
-  const { id, service, command, keys, input, claim, condition, inRow } = envelope
+  const { id, service, command, keys, input, claim, condition, traceparent, inRow } = envelope
   // Put together by hand, which costs a third of `JSON.stringify`: of these only a key can hold anything that JSON escapes.
   let head = `{"id":"${id}","service":"${service}","command":"${command}","keys":${JSON.stringify(keys)}`
   if (claim !== undefined) head += `,"claim":${JSON.stringify(claim)}`
   if (condition !== undefined) head += `,"condition":${JSON.stringify(condition)}`
+  if (traceparent !== undefined) head += `,"traceparent":${JSON.stringify(traceparent)}`
   if (inRow !== undefined) head += `,"inRow":"${inRow}"`
   return `${head}}\t${input}`
 }

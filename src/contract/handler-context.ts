@@ -18,6 +18,8 @@ export interface HandlerContext<Events, Rejections> {
   readonly commandId: string
   /** When this attempt runs; the same for a whole batch. */
   readonly now: Date
+  /** The W3C `traceparent` of the command's request, whichever way it was carried, for what the handler logs or emits; undefined: it had none. */
+  readonly traceparent: string | undefined
   readonly emit: Emit<Events>
   readonly reject: Reject<Rejections>
 }

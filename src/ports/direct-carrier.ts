@@ -19,16 +19,15 @@ export type DirectResult =
 export interface CallContext {
   /** How long it waits for the result, in milliseconds: an owner that gets the command later leaves it alone. Left out: to the end. */
   readonly waitMs?: number | undefined
-  /** The W3C trace context of its request, as it came. */
-  readonly traceparent?: string | undefined
 }
 
 export interface DirectCarrier {
   /** Whether the owner of this command's home key can be reached directly from here. */
   reaches(envelope: Envelope): boolean
   /**
-   * Hands the command to its owner. Rejects with the signal's reason when the caller stops waiting (without a signal it waits to the
-   * end); the command may then still take effect, so the caller appends the same envelope to the log and names its id.
+   * Hands the command to its owner. When the caller stops waiting (without a signal it waits to the end) it ends as `deferred` where the
+   * command is certain not to have begun; otherwise it rejects with the signal's reason: the command may then still take effect, so the caller
+   * appends the same envelope to the log and names its id.
    */
   call(envelope: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult>
 }

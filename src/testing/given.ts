@@ -17,10 +17,11 @@ export interface Happened<Reply, Rejections, Emitted, State> {
   readonly states: Readonly<Record<string, State>>
 }
 
-/** Where and when a command runs. Default: `command-1`, at the beginning of 1970. */
+/** Where and when a command runs. Default: `command-1`, at the beginning of 1970, without a trace. */
 export interface RunAt {
   readonly commandId?: string | undefined
   readonly now?: Date | undefined
+  readonly traceparent?: string | undefined
 }
 
 /** A function per command. */
@@ -64,7 +65,7 @@ function happened(
     cells.set(key, cell)
     return cell
   })
-  const ran = new CommandRunner(side).run(name, JSON.stringify(input), named, { commandId, now: at.now ?? new Date(0) })
+  const ran = new CommandRunner(side).run(name, JSON.stringify(input), named, { commandId, now: at.now ?? new Date(0), traceparent: at.traceparent })
   if (ran.status === 'failed') throw ran.error
   const events =
     ran.status === 'succeeded' ? ran.events.map(({ event, data }) => ({ name: event.name, data: JSON.parse(data) as unknown })) : []

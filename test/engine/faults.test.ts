@@ -57,6 +57,22 @@ test('a commit whose answer is lost, and which is stored only later, leaves no e
   expect([await bank.balances(), await bank.count('outcome')]).toEqual([{ a: 5 }, 5])
 })
 
+test('whoever’s commit lost its answer is not told that it has not begun, also where its partition turns out to be lost', async () => {
+  let lose = true
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit: async (batch) => {
+          if (!lose) return real.commit(batch)
+          lose = false
+          await bank.takeOver(bank.partitions)
+          throw new BatchAborted('lost', 'the answer never came')
+        },
+      }),
+  })
+  expect(await bank.call(engine, ...credit('a'))).toEqual({ status: 'deferred', begun: true })
+})
+
 test('nobody is answered before the commit, and nobody is told of success when it fails', async () => {
   let commit: (() => void) | undefined
   const engine = await bank.engine(undefined, {

@@ -15,6 +15,30 @@ const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'what is too large for the broker claims its Idempotency-Key all the same',
+    file: 'stateless/carried/carried-log.ts',
+    find: '      this.#checkSize(this.#messageOf(envelope))\n',
+    replace: '',
+    test: 'src/stateless/carried/carried-log.test.ts',
+    claim: 'what is refused as too large has claimed nothing',
+  },
+  {
+    name: 'a call that is too large for the broker claims its Idempotency-Key all the same',
+    file: 'stateless/carried/carried-calls.ts',
+    find: "      if (bytesTooMany(message, features) !== undefined) return { status: 'deferred' }\n",
+    replace: '',
+    test: 'src/stateless/carried/carried-log.test.ts',
+    claim: 'what is refused as too large has claimed nothing',
+  },
+  {
+    name: 'doubts that wait for PostgreSQL keep all others from the broker',
+    file: 'stateless/carried/doubts.ts',
+    find: '      this.#moveBehind(group)\n',
+    replace: '',
+    test: 'src/stateless/carried/doubts.test.ts',
+    claim: 'those that can only wait for PostgreSQL',
+  },
+  {
     name: 'what waits is kept beside what comes again on a new connection',
     file: works,
     find: 'line.generation = generation += 1\n      line.works = []',

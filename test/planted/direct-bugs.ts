@@ -2,6 +2,8 @@
 import type { PlantedBug } from './bugs.ts'
 
 const calls = 'src/adapters/direct/direct-calls.test.ts'
+const retries = 'src/adapters/direct/retries.test.ts'
+const bounds = 'src/adapters/direct/bounds.test.ts'
 const peer = 'adapters/direct/peer.ts'
 const caller = 'adapters/direct/caller.ts'
 const door = 'adapters/direct/door.ts'
@@ -90,10 +92,122 @@ export const directBugs: readonly PlantedBug[] = [
   {
     name: 'calls queue up without end at an owner that does not answer',
     file: peer,
-    find: 'this.#pending.size >= PENDING_MAX || ',
-    replace: '',
+    find: 'if (this.#pending.size >= PENDING_MAX || this.#pendingCharacters >= PENDING_CHARACTERS_MAX) return false\n',
+    replace: '\n',
     test: calls,
     claim: 'more than an owner may owe one caller goes to the log',
+  },
+  {
+    name: 'the trace of a request stays behind where its command is carried',
+    file: 'contract/envelope.ts',
+    find: 'if (traceparent !== undefined) head',
+    replace: 'if (traceparent === null) head',
+    test: 'test/e2e/trace.test.ts',
+    claim: 'a handler is told the trace of its request',
+  },
+  {
+    name: 'an SQL handler is not told the trace of its request',
+    file: 'stateful/sql/run-sql-command.ts',
+    find: 'commandId: id, now, traceparent, emit',
+    replace: 'commandId: id, now, traceparent: undefined, emit',
+    test: 'test/e2e/trace.test.ts',
+    claim: 'a handler is told the trace of its request',
+  },
+  {
+    name: 'a call is sent again and again',
+    file: 'adapters/direct/direct-calls.ts',
+    find: 'if (isAgain || !this.#budget.spend()) break',
+    replace: 'if (!this.#budget.spend()) break',
+    test: retries,
+    claim: 'a call is sent again once',
+  },
+  {
+    name: 'a retry is paid for before it is known whether it is made',
+    file: 'adapters/direct/direct-calls.ts',
+    find: 'if (isPaid) this.#budget.giveBack()',
+    replace: 'void isPaid',
+    test: retries,
+    claim: 'a retry that is not made costs nothing',
+  },
+  {
+    name: 'retries are free',
+    file: 'adapters/direct/direct-calls.ts',
+    find: 'if (isAgain || !this.#budget.spend()) break',
+    replace: 'if (isAgain) break',
+    test: retries,
+    claim: 'retries are bounded',
+  },
+  {
+    name: 'what was never sent counts as begun',
+    file: peer,
+    find: "        if (!pending.sent) return resolve({ status: 'deferred' })\n",
+    replace: '',
+    test: retries,
+    claim: 'whoever stops waiting before anything was sent',
+  },
+  {
+    name: 'calls of any size queue up at an owner that does not answer',
+    file: peer,
+    find: ' && this.#pendingCharacters + length <= PENDING_CHARACTERS_MAX',
+    replace: '',
+    test: bounds,
+    claim: 'calls to one owner are bounded by their size too',
+  },
+  {
+    name: 'an owner takes whatever size a caller sends',
+    file: caller,
+    find: ' || this.#characters + line.length > PENDING_CHARACTERS_MAX',
+    replace: '',
+    test: bounds,
+    claim: 'an owner takes no more of one caller than it may',
+  },
+  {
+    name: 'a result is sent however long it is',
+    file: caller,
+    find: 'line.length <= RESULT_CHARACTERS_MAX && ',
+    replace: '',
+    test: bounds,
+    claim: 'a result that is too long for the connection',
+  },
+  {
+    name: 'what is taken back keeps its place until its handler has ended',
+    file: caller,
+    find: 'this.#forget(id)?.takenBack.abort()',
+    replace: 'this.#running.get(id)?.takenBack.abort()',
+    test: bounds,
+    claim: 'a command that comes in the place of one that is taken back',
+  },
+  {
+    name: 'a direct command runs after its deadline, however long it has waited here',
+    file: 'stateful/engine/collect.ts',
+    find: ' && !isLate(work, now)',
+    replace: '',
+    test: 'test/engine/leaving.test.ts',
+    claim: 'a direct command that no batch took before its deadline',
+  },
+  {
+    name: 'a command that was taken back in time counts as begun',
+    file: 'stateful/engine/engine.ts',
+    find: "          return resolve({ status: 'deferred' })\n",
+    replace: '',
+    test: 'test/engine/leaving.test.ts',
+    claim: 'a direct command that its caller takes back',
+  },
+  {
+    name: 'a commit in doubt is forgotten when its batch is tried again',
+    file: 'stateful/engine/commit-works.ts',
+    find: 'works: piece.works.map((work): Work => ({ ...work, mayBeStored: true }))',
+    replace: 'works: piece.works.map((work): Work => ({ ...work }))',
+    test: 'test/engine/faults.test.ts',
+    claim: 'whoever’s commit lost its answer',
+  },
+  {
+    name: 'the mailbox is bounded by number alone',
+    file: 'stateful/engine/mailbox.ts',
+    find: ' || characters > this.#charactersMax',
+    replace: '',
+    test: 'src/stateful/engine/mailbox.test.ts',
+    claim: 'its commands are bounded together by their size too',
   },
   {
     name: 'what may have begun elsewhere is refused like what is new',

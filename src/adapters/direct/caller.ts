@@ -4,7 +4,18 @@ import type { Envelope } from '../../contract/envelope.ts'
 import type { DirectCarrier } from '../../ports/direct-carrier.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { LineReader, LineSender } from './lines.ts'
-import { decodeCall, encodeResult, LINE_CHARACTERS_MAX, PENDING_MAX, PING, type Call, type OwnerResult } from './wire.ts'
+import {
+  decodeCall,
+  encodeResult,
+  LINE_CHARACTERS_MAX,
+  PENDING_CHARACTERS_MAX,
+  PENDING_MAX,
+  PING,
+  RESULT_CHARACTERS_MAX,
+  RESULTS_CHARACTERS_MAX,
+  type Call,
+  type OwnerResult,
+} from './wire.ts'
 
 export interface CallerOptions {
   readonly request: IncomingMessage
@@ -15,9 +26,16 @@ export interface CallerOptions {
   readonly log: Logger
 }
 
+interface Running {
+  readonly characters: number
+  readonly takenBack: AbortController
+}
+
 export class Caller {
   readonly #options: CallerOptions
-  readonly #running = new Map<string, AbortController>()
+  readonly #running = new Map<string, Running>()
+  /** Of all that run. */
+  #characters = 0
   readonly #out = new LineSender()
   readonly #over: Promise<void>
 
@@ -47,7 +65,7 @@ export class Caller {
     await this.#over
     this.#out.destroy()
     // Nobody is there to be told: what no batch has yet is taken back, and comes again through the log.
-    for (const running of this.#running.values()) running.abort()
+    for (const { takenBack } of this.#running.values()) takenBack.abort()
   }
 
   /** Says what is left to say, then ends the connection. */
@@ -58,32 +76,58 @@ export class Caller {
 
   #take(line: string): void {
     if (line === PING) return this.#out.send(PING)
-    if (line.startsWith('X')) return this.#running.get(line.slice(1))?.abort()
-    if (this.#running.size >= PENDING_MAX) throw new RangeError(`more than ${PENDING_MAX} commands wait for their results`)
+    if (line.startsWith('X')) return this.#takeBack(line.slice(1))
     const call = decodeCall(line)
     const { id } = call.envelope
     // The same command again is answered with the first.
     if (this.#running.has(id)) return
-    const running = new AbortController()
-    this.#running.set(id, running)
-    void this.#run(call, running.signal)
-      .then((result) => this.#out.send(encodeResult(id, result)))
-      .catch((error: unknown) => {
+    if (this.#running.size >= PENDING_MAX || this.#characters + line.length > PENDING_CHARACTERS_MAX)
+      return this.#answer(id, { status: 'deferred' })
+    const takenBack = new AbortController()
+    this.#running.set(id, { characters: line.length, takenBack })
+    this.#characters += line.length
+    void this.#run(call, takenBack.signal)
+      .catch((error: unknown): OwnerResult | undefined => {
         // It was taken back, so nobody wants to know.
-        if (running.signal.aborted) return
+        if (takenBack.signal.aborted) return undefined
         this.#options.log.error({ err: error, commandId: id }, 'a call of another instance failed; it takes the log')
-        this.#out.send(encodeResult(id, { status: 'deferred', begun: true }))
+        return { status: 'deferred', begun: true }
       })
-      .finally(() => this.#running.delete(id))
+      .then((result) => {
+        if (takenBack.signal.aborted) return
+        this.#forget(id)
+        if (result !== undefined) this.#answer(id, result)
+      })
   }
 
-  async #run({ envelope, deadline, traceparent }: Call, signal: AbortSignal): Promise<OwnerResult> {
+  /** Its place is free for whatever comes behind it, in the very same piece. */
+  #takeBack(id: string): void {
+    this.#forget(id)?.takenBack.abort()
+  }
+
+  #forget(id: string): Running | undefined {
+    const running = this.#running.get(id)
+    if (running === undefined) return undefined
+    this.#running.delete(id)
+    this.#characters -= running.characters
+    return running
+  }
+
+  /** A result that is too long, or a caller that reads none, must not cost all others their connection, or this process its memory. */
+  #answer(id: string, result: OwnerResult): void {
+    const line = encodeResult(id, result)
+    if (line.length <= RESULT_CHARACTERS_MAX && this.#out.characters + line.length <= RESULTS_CHARACTERS_MAX) return this.#out.send(line)
+    // What is stored is found by whoever asks for it: its outcome, or the claim, which an append meets.
+    this.#out.send(encodeResult(id, result.status === 'finished' ? { status: 'held' } : { status: 'deferred' }))
+  }
+
+  async #run({ envelope, deadline }: Call, signal: AbortSignal): Promise<OwnerResult> {
     const { engine, ownerOf, now } = this.#options
     const waitMs = deadline === undefined ? undefined : deadline - now()
     // Its caller has stopped waiting, and appended it to the log by now.
     if (waitMs !== undefined && waitMs <= 0) return { status: 'deferred' }
     if (!engine.reaches(envelope)) return { status: 'moved', owner: ownerOf(envelope) }
-    const result = await engine.call(envelope, signal, { waitMs, traceparent })
+    const result = await engine.call(envelope, signal, { waitMs })
     return result.status === 'deferred' && !engine.reaches(envelope) && result.begun !== true
       ? { status: 'moved', owner: ownerOf(envelope) }
       : result

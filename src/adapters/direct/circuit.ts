@@ -53,4 +53,9 @@ export class RetryBudget {
     this.#left -= 1
     return true
   }
+
+  /** It was not made: there was nobody to send it to. */
+  giveBack(): void {
+    this.#left = Math.min(BUDGET_MAX, this.#left + 1)
+  }
 }

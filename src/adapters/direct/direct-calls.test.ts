@@ -2,104 +2,22 @@ import { createServer, type Server } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { within } from '../../../test/support/within.ts'
-import type { Envelope } from '../../contract/envelope.ts'
-import type { CallContext, DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
-import type { Cluster } from '../../ports/instances.ts'
-import { partitionOf, type SlotMap } from '../../ports/slots.ts'
-import type { Logger } from '../../runtime/logger.ts'
-import { DirectCalls } from './direct-calls.ts'
-import { Directory } from './directory.ts'
-import { Door } from './door.ts'
+import type { DirectResult } from '../../ports/direct-carrier.ts'
+import { callsTo, closeAll, closing, Engine, envelope, finished, keyIn, open, said, SECRET } from './calls-fixture.ts'
 import { PENDING_MAX } from './wire.ts'
 
-const SECRET = 'a secret of all instances'
+afterEach(closeAll)
+
 const TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
-const slots: SlotMap = { partitionCount: 2, partitionOf: Array.from({ length: 4096 }, (_, slot) => slot % 2) }
-
-const closing: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of closing.splice(0).toReversed()) await close()
-})
-
-const said: string[] = []
-const say = (fields: object, message: string): void => void said.push(`${message} ${JSON.stringify(fields)}`)
-const log: Logger = { debug: say, info: say, warn: say, error: say }
-
-let made = 0
-function envelope(key: string): Envelope {
-  made += 1
-  return { id: `00000000-0000-7000-8000-${String(made).padStart(12, '0')}`, service: 'ledger', command: 'note', keys: [key], input: '{}' }
-}
-
-function keyIn(partition: number): string {
-  for (let at = 0; ; at += 1) if (partitionOf(slots, 'ledger', `key-${at}`) === partition) return `key-${at}`
-}
-
-function finished({ id, service, command, keys }: Envelope, body = JSON.stringify(keys)): DirectResult {
-  const outcome = { id, service, command, status: 'succeeded' as const, code: undefined, body, version: 1, partition: 0, eventSeq: 1 }
-  return { status: 'finished', outcome: { ...outcome, finishedAt: new Date(1_700_000_000_000) } }
-}
-
-/** An engine that does what a test says, and keeps what it was given. */
-class Engine implements DirectCarrier {
-  readonly called: { envelope: Envelope; signal: AbortSignal | undefined; context: CallContext | undefined }[] = []
-  answer: (envelope: Envelope) => DirectResult | Promise<DirectResult> = (given) => finished(given)
-  holds = (_partition: number): boolean => true
-
-  reaches({ service, keys }: Envelope): boolean {
-    return this.holds(partitionOf(slots, service, keys[0] ?? ''))
-  }
-
-  async call(given: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult> {
-    this.called.push({ envelope: given, signal, context })
-    return this.answer(given)
-  }
-}
-
-interface Opened {
-  readonly id: string
-  readonly address: string
-}
-
-async function open(
-  id: string,
-  engine: Engine,
-  options: { secret?: string; ownerOf?: () => string | undefined } = {},
-): Promise<Opened & { door: Door }> {
-  const { secret = SECRET, ownerOf = () => undefined } = options
-  const door = new Door({ instanceId: id, engine, ownerOf, host: '127.0.0.1', port: 0, secret, now: Date.now, log })
-  await door.start()
-  closing.push(() => door.stop())
-  return { id, address: door.address ?? '', door }
-}
-
-/** Calls from an instance that knows these ones, the first as owner of everything. */
-function callsTo(opened: readonly Opened[]): { calls: DirectCalls; directory: Directory; readonly change: (cluster: Cluster) => void } {
-  let cluster: Cluster = {
-    instances: opened.map(({ id, address }) => ({ id, address, roles: ['stateful'], alive: true, leaseLeftMs: 1000 })),
-    partitions: [0, 1].map((partition) => ({ partition, owner: opened[0]?.id, epoch: '1' })),
-  }
-  const directory: Directory = new Directory(() => directory.update(cluster))
-  directory.update(cluster)
-  const calls = new DirectCalls({ instanceId: 'caller', directory, own: undefined, slots, secret: SECRET, now: Date.now, log })
-  void calls.start()
-  closing.push(() => calls.stop())
-  const change = (changed: Cluster): void => {
-    cluster = changed
-    directory.update(cluster)
-  }
-  return { calls, directory, change }
-}
 
 test('a call comes back with what the owner has committed, with its deadline and trace context carried on', async () => {
   const engine = new Engine()
   const { calls } = callsTo([await open('owner', engine)])
-  const given = { ...envelope('ä\n"\t'), condition: { kind: 'versions', versions: [1] } as never, input: '{"text":"a\\nb"}' }
+  const given = { ...envelope('ä\n"\t'), traceparent: TRACEPARENT, condition: { kind: 'versions', versions: [1] } as never, input: '{"text":"a\\nb"}' }
   expect(calls.reaches(given)).toBe(true)
-  const result = await calls.call(given, undefined, { waitMs: 5000, traceparent: TRACEPARENT })
+  const result = await calls.call(given, undefined, { waitMs: 5000 })
   expect(result).toEqual(finished(given))
   expect(engine.called[0]?.envelope).toEqual(given)
-  expect(engine.called[0]?.context?.traceparent).toBe(TRACEPARENT)
   expect(engine.called[0]?.context?.waitMs).toBeGreaterThan(0)
   expect(engine.called[0]?.context?.waitMs).toBeLessThanOrEqual(5001)
 })
@@ -168,10 +86,10 @@ test('without the secret nothing is served, whatever is asked for', async () => 
   const { address } = await open('owner', engine)
   const headers = { 'twofold-instance': 'owner' }
   for (const authorization of [undefined, '', 'Bearer', `Bearer ${SECRET}`, 'Basic eDp5']) {
-    const answer = await fetch(`${address}/twofold/direct/1`, {
+    const answer = await fetch(`${address}/twofold/direct/2`, {
       method: 'POST',
       headers: authorization === undefined ? headers : { ...headers, authorization },
-      body: `C \t{"id":"x","service":"ledger","command":"note","keys":["a"]}\t{}\n`,
+      body: `C\t{"id":"x","service":"ledger","command":"note","keys":["a"]}\t{}\n`,
     })
     expect([answer.status, await answer.text()]).toEqual([401, ''])
   }
@@ -296,7 +214,7 @@ test('a line without end ends its connection', { timeout: 60_000 }, async () => 
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   socket.on('error', () => undefined).resume()
   socket.write(
-    `POST /twofold/direct/1 HTTP/1.1\r\nhost: x\r\nauthorization: ${credential(SECRET)}\r\ntwofold-instance: owner\r\ncontent-length: 100000000\r\n\r\n`,
+    `POST /twofold/direct/2 HTTP/1.1\r\nhost: x\r\nauthorization: ${credential(SECRET)}\r\ntwofold-instance: owner\r\ncontent-length: 100000000\r\n\r\n`,
   )
   const piece = Buffer.alloc(1024 * 1024, 'x')
   for (let at = 0; at < 6; at += 1) socket.write(piece)

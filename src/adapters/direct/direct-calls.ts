@@ -63,29 +63,37 @@ export class DirectCalls implements DirectCarrier, Service {
     const partition = this.#partition(envelope)
     const askedAt = performance.now()
     let begun = false
+    let isAgain = false
+    let isPaid = false
     this.#budget.called()
-    for (let hop = 1; hop <= HOPS_MAX; hop += 1) {
-      const peer = this.#peerFor(partition)
-      if (peer === undefined) break
-      const waitMs = context.waitMs === undefined ? undefined : context.waitMs - (performance.now() - askedAt)
-      const result = await peer.call(envelope, signal, { ...context, waitMs })
-      if (result.status === 'deferred') return { ...result, begun: begun || result.begun === true }
-      if (result.status === 'moved') {
-        // Between two owners there is none: the log keeps the command for the next one.
-        if (result.owner === undefined) break
-        if (!directory.learn(partition, result.owner)) await directory.refresh()
-      } else if (result.status === 'lost') {
-        begun ||= result.begun
-        // The id makes a second copy harmless, so it may be sent before it is known what became of the first.
-        if (!this.#budget.spend()) break
-        await directory.refresh()
-      } else return result
-      if (own?.reaches(envelope) === true) {
-        const ours = await own.call(envelope, signal, context)
-        return ours.status === 'deferred' ? { ...ours, begun: begun || ours.begun === true } : ours
+    try {
+      for (let hop = 1; hop <= HOPS_MAX; hop += 1) {
+        const peer = this.#peerFor(partition)
+        if (peer?.takes !== true) break
+        isPaid = false
+        const waitMs = context.waitMs === undefined ? undefined : context.waitMs - (performance.now() - askedAt)
+        const result = await peer.call(envelope, signal, { waitMs })
+        if (result.status === 'deferred') return { ...result, begun: begun || result.begun === true }
+        if (result.status === 'moved') {
+          // Between two owners there is none: the log keeps the command for the next one.
+          if (result.owner === undefined) break
+          if (!directory.learn(partition, result.owner)) await directory.refresh()
+        } else if (result.status === 'lost') {
+          begun ||= result.begun
+          // The id makes a second copy harmless, so it is sent before it is known what became of the first; but not a third one.
+          if (isAgain || !this.#budget.spend()) break
+          isAgain = isPaid = true
+          await directory.refresh()
+        } else return result
+        if (own?.reaches(envelope) === true) {
+          const ours = await own.call(envelope, signal, context)
+          return ours.status === 'deferred' ? { ...ours, begun: begun || ours.begun === true } : ours
+        }
       }
+      return { status: 'deferred', begun }
+    } finally {
+      if (isPaid) this.#budget.giveBack()
     }
-    return { status: 'deferred', begun }
   }
 
   #partition({ service, keys }: Envelope): number {

@@ -8,12 +8,19 @@ import { Readable } from 'node:stream'
  */
 export class LineSender extends Readable {
   #lines: string[] = []
+  #characters = 0
   #hungry = false
   #scheduled = false
   #ended = false
 
+  /** So many characters wait, because the stream takes no more. */
+  get characters(): number {
+    return this.#characters
+  }
+
   send(line: string): void {
     this.#lines.push(line)
+    this.#characters += line.length
     this.#schedule()
   }
 
@@ -40,6 +47,7 @@ export class LineSender extends Readable {
     if (this.#lines.length > 0) {
       const text = `${this.#lines.join('\n')}\n`
       this.#lines = []
+      this.#characters = 0
       this.#hungry = false
       this.push(text)
     }

@@ -13,8 +13,10 @@ import {
   INSTANCE_HEADER,
   LINE_CHARACTERS_MAX,
   PATH,
+  PENDING_CHARACTERS_MAX,
   PENDING_MAX,
   PING,
+  RESULT_CHARACTERS_MAX,
   type OwnerResult,
 } from './wire.ts'
 
@@ -50,6 +52,7 @@ export class Peer {
   readonly #options: PeerOptions
   readonly #circuit = new Circuit()
   readonly #pending = new Map<string, Pending>()
+  #pendingCharacters = 0
   #state: 'away' | 'opening' | 'open' | 'closed' = 'away'
   #client: Client | undefined
   #out = new LineSender()
@@ -62,21 +65,25 @@ export class Peer {
 
   /** Whether a call may be tried now. */
   get takes(): boolean {
-    if (this.#state === 'closed' || this.#pending.size >= PENDING_MAX || !this.#circuit.passes) return false
+    if (this.#state === 'closed' || !this.#circuit.passes) return false
+    if (this.#pending.size >= PENDING_MAX || this.#pendingCharacters >= PENDING_CHARACTERS_MAX) return false
     return this.#state !== 'opening' || !this.#circuit.isTried
   }
 
-  /** Rejects with the signal's reason when the caller stops waiting. */
-  call(envelope: Envelope, signal: AbortSignal | undefined, { waitMs, traceparent }: CallContext): Promise<PeerResult> {
+  /** When the caller stops waiting: `deferred` while nothing was sent; afterwards rejects with the signal's reason. */
+  call(envelope: Envelope, signal: AbortSignal | undefined, { waitMs }: CallContext): Promise<PeerResult> {
+    const { id } = envelope
+    if (this.#pending.has(id)) return Promise.resolve({ status: 'deferred', begun: true })
     const deadline = waitMs === undefined ? undefined : Math.ceil(this.#options.now() + waitMs)
-    const line = encodeCall({ envelope, deadline, traceparent })
-    const begun = this.#pending.has(envelope.id)
-    if (!this.takes || begun || line.length > LINE_CHARACTERS_MAX) return Promise.resolve({ status: 'lost', begun })
+    const line = encodeCall({ envelope, deadline })
+    if (!this.takes || signal?.aborted === true || !this.#hasRoom(line)) return Promise.resolve({ status: 'deferred' })
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason as Error)
       const abort = (): void => {
-        if (!this.#pending.delete(envelope.id)) return
-        if (this.#state === 'open') this.#out.send(`X${envelope.id}`)
+        const pending = this.#forget(id)
+        if (pending === undefined) return
+        // What has not left this process has not begun anywhere.
+        if (!pending.sent) return resolve({ status: 'deferred' })
+        if (this.#state === 'open') this.#out.send(`X${id}`)
         reject(signal?.reason as Error)
       }
       const settle = (result: PeerResult): void => {
@@ -84,8 +91,12 @@ export class Peer {
         resolve(result)
       }
       signal?.addEventListener('abort', abort, { once: true })
-      this.#send(envelope.id, { line, settle, sent: false })
+      this.#send(id, { line, settle, sent: false })
     })
+  }
+
+  #hasRoom({ length }: string): boolean {
+    return length <= LINE_CHARACTERS_MAX && this.#pendingCharacters + length <= PENDING_CHARACTERS_MAX
   }
 
   /** Ends the connection; what is pending is lost. */
@@ -95,6 +106,7 @@ export class Peer {
 
   #send(id: string, pending: Pending): void {
     this.#pending.set(id, pending)
+    this.#pendingCharacters += pending.line.length
     if (this.#state === 'open') this.#write(pending)
     else if (this.#state === 'away') void this.#open()
     if (this.#listening !== undefined) return
@@ -140,7 +152,7 @@ export class Peer {
   }
 
   async #read(client: Client, body: Dispatcher.ResponseData['body']): Promise<void> {
-    const reader = new LineReader(LINE_CHARACTERS_MAX * 2)
+    const reader = new LineReader(RESULT_CHARACTERS_MAX)
     for await (const piece of body) {
       if (this.#client !== client) return
       this.#heardAt = performance.now()
@@ -151,11 +163,16 @@ export class Peer {
   #heard(line: string): void {
     if (line === PING) return this.#circuit.succeeded()
     const { id, result } = decodeResult(line)
+    // Where there is none, nobody waits for it any more.
+    this.#forget(id)?.settle(result)
+  }
+
+  #forget(id: string): Pending | undefined {
     const pending = this.#pending.get(id)
-    // Nobody waits for it any more.
-    if (pending === undefined) return
+    if (pending === undefined) return undefined
     this.#pending.delete(id)
-    pending.settle(result)
+    this.#pendingCharacters -= pending.line.length
+    return pending
   }
 
   /** Only while somebody waits: asks whether the other side is there, and gives up when it says nothing. */
@@ -200,6 +217,7 @@ export class Peer {
     void client?.destroy().catch(() => undefined)
     const pending = [...this.#pending.values()]
     this.#pending.clear()
+    this.#pendingCharacters = 0
     for (const { settle, sent } of pending) settle({ status: 'lost', begun: sent })
   }
 }

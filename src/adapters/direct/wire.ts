@@ -1,5 +1,5 @@
 // What instances say to each other: one line for everything, in one HTTP request that lasts as long as their connection.
-// Caller to owner: a command with its deadline and trace context, `X` and an id nobody waits for any more, or a ping.
+// Caller to owner: a command with its deadline, `X` and an id nobody waits for any more, or a ping.
 // Owner to caller: a result, in the order in which commands finish, or the answer to a ping.
 import { createHash } from 'node:crypto'
 import { decodeEnvelope, encodeEnvelope, type Envelope } from '../../contract/envelope.ts'
@@ -7,7 +7,7 @@ import type { DirectResult } from '../../ports/direct-carrier.ts'
 import { restored } from '../../ports/direct-result.ts'
 
 /** Raised when the lines change: instances that speak differently call each other through the log. */
-export const PATH = '/twofold/direct/1'
+export const PATH = '/twofold/direct/2'
 
 /** Names the instance that is meant: another one may have its address by now. */
 export const INSTANCE_HEADER = 'twofold-instance'
@@ -15,8 +15,15 @@ export const INSTANCE_HEADER = 'twofold-instance'
 /** A longer command goes through the log. */
 export const LINE_CHARACTERS_MAX = 4 * 1024 * 1024
 
-/** So many commands of one caller may be without their result at one owner; beyond it they go through the log. */
+/** Whoever asked for a longer result is told to look for it where it is stored. */
+export const RESULT_CHARACTERS_MAX = 2 * LINE_CHARACTERS_MAX
+
+/** So many commands of one caller, of so many characters together, may be without their result at one owner; beyond it they go through the log. */
 export const PENDING_MAX = 10_000
+export const PENDING_CHARACTERS_MAX = 64 * 1024 * 1024
+
+/** So much of results may wait for a caller that does not read them; beyond it, it is told the same. */
+export const RESULTS_CHARACTERS_MAX = 64 * 1024 * 1024
 
 export const PING = 'P'
 
@@ -27,23 +34,16 @@ export type OwnerResult = DirectResult | { readonly status: 'moved'; readonly ow
 export interface Call {
   readonly envelope: Envelope
   readonly deadline: number | undefined
-  readonly traceparent: string | undefined
 }
 
-export function encodeCall({ envelope, deadline, traceparent }: Call): string {
-  return `C${deadline ?? ''} ${traceparent ?? ''}\t${encodeEnvelope(envelope)}`
+export function encodeCall({ envelope, deadline }: Call): string {
+  return `C${deadline ?? ''}\t${encodeEnvelope(envelope)}`
 }
 
 export function decodeCall(line: string): Call {
   const tab = line.indexOf('\t')
-  const space = line.indexOf(' ')
-  const deadline = line.slice(1, space)
-  const traceparent = line.slice(space + 1, tab)
-  return {
-    envelope: decodeEnvelope(line.slice(tab + 1)),
-    deadline: deadline === '' ? undefined : Number(deadline),
-    traceparent: traceparent === '' ? undefined : traceparent,
-  }
+  const deadline = line.slice(1, tab)
+  return { envelope: decodeEnvelope(line.slice(tab + 1)), deadline: deadline === '' ? undefined : Number(deadline) }
 }
 
 export function encodeResult(id: string, result: OwnerResult): string {

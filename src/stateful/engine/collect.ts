@@ -50,8 +50,12 @@ export async function collect(options: CollectorOptions): Promise<Collected> {
   // The mailbox is emptied before the log is read: whatever was acknowledged before these direct commands is then in the answer.
   const arrived = mailbox.take(batchSizeMax)
   const served = new Set(held)
-  const mine = arrived.filter((work) => served.has(work.partition))
-  for (const work of arrived) if (!served.has(work.partition)) settle(work, { status: 'deferred' })
+  const mine: Work[] = []
+  const now = options.now()
+  for (const work of arrived) {
+    if (served.has(work.partition) && !isLate(work, now)) mine.push(work)
+    else settle(work, { status: 'deferred' })
+  }
   // Its own clock says that the lease may have ended: it is about to be renewed, or these partitions are about to be dropped.
   if (held.length === 0 || !options.mayWrite()) {
     for (const work of mine) settle(work, { status: 'deferred' })
@@ -175,6 +179,11 @@ async function takeDueParked(options: CollectorOptions): Promise<Pick<Collected,
   const taken = await takeParked(due, await options.session(), parking, options)
   if (taken.works.length + taken.left.length > 0) await crash?.reach('retry.taken')
   return taken
+}
+
+/** Its caller has stopped waiting, while this process stood still perhaps, and has handed it on. */
+function isLate({ origin }: Work, now: number): boolean {
+  return origin.from === 'direct' && origin.deadline !== undefined && origin.deadline <= now
 }
 
 function isLeftBehind({ origin }: Work): boolean {

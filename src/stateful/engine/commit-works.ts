@@ -126,10 +126,10 @@ export class Committer {
     let refused: ReadonlyMap<string, Error> = new Map()
     let attempts = 0
     let failed = false
-    let inDoubt = false
     while (pieces.length > 0) {
-      const [piece, ...rest] = pieces
-      if (piece === undefined) return
+      const [next, ...rest] = pieces
+      if (next === undefined) return
+      let piece = next
       try {
         await this.#commitPiece(piece, refused, attempt)
         // What was planned since the first failure rests on a plan that was thrown away, or knows only some of these pieces.
@@ -142,10 +142,13 @@ export class Committer {
         failed = true
         this.#evict(piece.works)
         if (!(error instanceof BatchAborted)) throw error
-        inDoubt ||= error.failure === 'lost'
+        if (error.failure === 'lost') {
+          piece = inDoubt(piece)
+          pieces = [piece, ...rest]
+        }
         if (error.failure === 'behind') return this.#putBack(pieces)
         attempts += 1
-        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error.message, inDoubt)
+        if (attempts > ATTEMPTS_MAX || this.#options.stopping.aborted) return this.#giveBack(pieces, error.message)
         // Whoever keeps getting in the way gets a moment to finish.
         if (attempts > 2) await pause(backoffMs(attempts, CONFLICT_PAUSE), this.#options.stopping)
         if (error.failure === 'lost') await this.#options.lost()
@@ -363,12 +366,10 @@ export class Committer {
     this.#options.behind(pieces.flatMap((piece) => piece.works))
   }
 
-  /** `inDoubt`: some of it may be stored, by a commit whose answer was lost. */
-  #giveBack(pieces: readonly Piece[], reason: string, inDoubt = false): void {
+  #giveBack(pieces: readonly Piece[], reason: string): void {
     this.#givenBack += 1
     this.#options.log.warn({ reason }, 'batch given back')
-    const result = inDoubt ? ({ status: 'deferred', begun: true } as const) : ({ status: 'deferred' } as const)
-    for (const piece of pieces) for (const work of piece.works) settle(work, result)
+    for (const piece of pieces) for (const work of piece.works) settle(work, { status: 'deferred' })
   }
 }
 
@@ -385,6 +386,11 @@ function keysOf(works: readonly Work[]): { service: string; key: string }[] {
   for (const { envelope } of works)
     for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
   return [...keys.values()].toSorted(byKey)
+}
+
+/** Its commit may be stored, or be stored only later: whoever is told of it from here on, and wherever, is told that. */
+function inDoubt(piece: Piece): Piece {
+  return { ...piece, works: piece.works.map((work): Work => ({ ...work, mayBeStored: true })) }
 }
 
 function halves(piece: Piece): Piece[] {

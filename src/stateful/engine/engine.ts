@@ -2,7 +2,7 @@
 import { TwofoldError } from '../../errors.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import { carriedMessage, type OpenCarrier } from '../../ports/carrier.ts'
-import type { DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
+import type { CallContext, DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
 import type { EffectStore } from '../../ports/effect-store.ts'
 import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { PartitionRow } from '../../ports/instances.ts'
@@ -116,35 +116,39 @@ export class Engine implements Service, DirectCarrier {
     return this.#lane.holds(this.#partition(envelope))
   }
 
-  call(envelope: Envelope, signal?: AbortSignal): Promise<DirectResult> {
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
+  call(envelope: Envelope, signal?: AbortSignal, { waitMs }: CallContext = {}): Promise<DirectResult> {
+    if (signal?.aborted === true) return Promise.resolve({ status: 'deferred' })
     const first = this.#claims.begin(envelope)
     if (first !== undefined) return Promise.resolve({ status: 'claimed', claim: first })
-    if (signal !== undefined) return this.#callWhile(envelope, signal)
-    return new Promise((resolve) => this.#deliver(envelope, resolve))
+    const deadline = waitMs === undefined ? undefined : this.#options.now() + waitMs
+    if (signal !== undefined) return this.#callWhile(envelope, signal, deadline)
+    return new Promise((resolve) => this.#deliver(envelope, deadline, resolve))
   }
 
-  #deliver(envelope: Envelope, settle: (result: DirectResult) => void): Work {
+  #deliver(envelope: Envelope, deadline: number | undefined, settle: (result: DirectResult) => void): Work {
     const ended = (result: DirectResult): void => {
       this.#claims.end(envelope)
       settle(result)
     }
-    const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', settle: ended } }
+    const work: Work = { envelope, partition: this.#partition(envelope), origin: { from: 'direct', deadline, settle: ended } }
     if (!this.#lane.deliver(work)) ended({ status: 'deferred' })
     return work
   }
 
-  #callWhile(envelope: Envelope, signal: AbortSignal): Promise<DirectResult> {
+  #callWhile(envelope: Envelope, signal: AbortSignal, deadline: number | undefined): Promise<DirectResult> {
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        if (this.#lane.withdraw(work)) this.#claims.end(envelope)
+        if (this.#lane.withdraw(work)) {
+          this.#claims.end(envelope)
+          return resolve({ status: 'deferred' })
+        }
         const reason = signal.reason instanceof Error ? signal.reason : undefined
         reject(
           reason ?? new TwofoldError('OUTCOME_TIMEOUT', `nobody waits for command ${envelope.id} any more`, { commandId: envelope.id }),
         )
       }
       signal.addEventListener('abort', abort, { once: true })
-      const work = this.#deliver(envelope, (result) => {
+      const work = this.#deliver(envelope, deadline, (result) => {
         signal.removeEventListener('abort', abort)
         resolve(result)
       })

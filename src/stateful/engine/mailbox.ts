@@ -1,12 +1,15 @@
-// Direct commands that wait for the next batch: bounded, and each may leave while it has not been taken.
+// Direct commands that wait for the next batch: bounded by number and by size, and each may leave while it has not been taken.
 import type { Work } from './work.ts'
 
 export class Mailbox {
   readonly #sizeMax: number
+  readonly #charactersMax: number
   #works: Work[] = []
+  #characters = 0
 
-  constructor(sizeMax: number) {
+  constructor(sizeMax: number, charactersMax: number = CHARACTERS_MAX) {
     this.#sizeMax = sizeMax
+    this.#charactersMax = charactersMax
   }
 
   get size(): number {
@@ -15,14 +18,17 @@ export class Mailbox {
 
   /** False: full. */
   add(work: Work): boolean {
-    if (this.#works.length >= this.#sizeMax) return false
+    const characters = this.#characters + charactersOf(work)
+    if (this.#works.length >= this.#sizeMax || characters > this.#charactersMax) return false
     this.#works.push(work)
+    this.#characters = characters
     return true
   }
 
   /** What was handed out comes back before what has arrived since; it had its place already, so there is no bound. */
   putBack(works: readonly Work[]): void {
     this.#works = [...works, ...this.#works]
+    for (const work of works) this.#characters += charactersOf(work)
   }
 
   /** Takes back what has not been handed out; false when it has. */
@@ -30,14 +36,26 @@ export class Mailbox {
     const at = this.#works.findIndex(({ origin }) => origin === work.origin)
     if (at < 0) return false
     this.#works.splice(at, 1)
+    this.#characters -= charactersOf(work)
     return true
   }
 
   /** The oldest, at most `limit`, in order of arrival. */
   take(limit: number): Work[] {
-    if (this.#works.length > limit) return this.#works.splice(0, limit)
-    const all = this.#works
-    this.#works = []
-    return all
+    if (this.#works.length <= limit) {
+      const all = this.#works
+      this.#works = []
+      this.#characters = 0
+      return all
+    }
+    const taken = this.#works.splice(0, limit)
+    for (const work of taken) this.#characters -= charactersOf(work)
+    return taken
   }
+}
+
+const CHARACTERS_MAX = 64 * 1024 * 1024
+
+function charactersOf({ envelope }: Work): number {
+  return envelope.input.length
 }

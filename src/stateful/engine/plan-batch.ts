@@ -146,12 +146,12 @@ class BatchPlan {
     this.#finish(work, ran, gone ? 0 : version)
   }
 
-  #run(runner: Pick<CommandRunner, 'run'>, { id, command, input, condition }: Envelope, cells: readonly Cell[]): Ran {
+  #run(runner: Pick<CommandRunner, 'run'>, { id, command, input, condition, traceparent }: Envelope, cells: readonly Cell[]): Ran {
     const [home] = cells
     if (condition !== undefined && !isKnown(condition)) return { status: 'failed', error: unknownCondition(condition) }
     if (condition !== undefined && home !== undefined && !conditionHolds(condition, home))
       return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
-    return runner.run(command, input, cells, { commandId: id, now: this.#now })
+    return runner.run(command, input, cells, { commandId: id, now: this.#now, traceparent })
   }
 
   finish(): PlannedBatch {

@@ -24,6 +24,13 @@ export type Ran =
   | { readonly status: 'rejected'; readonly code: string; readonly data: string | undefined }
   | { readonly status: 'failed'; readonly error: unknown }
 
+/** What a handler is told of its command besides state and input. */
+interface RunGiven {
+  readonly commandId: string
+  readonly now: Date
+  readonly traceparent?: string | undefined
+}
+
 /** What a handler does during its run. There is one at a time: handlers are synchronous. */
 interface Run {
   readonly cells: readonly Cell[]
@@ -76,7 +83,7 @@ export class CommandRunner {
   }
 
   /** Validates `input` again (it may have been queued before a deploy) and runs the handler. Never throws. */
-  run(name: string, input: string, cells: readonly Cell[], given: { readonly commandId: string; readonly now: Date }): Ran {
+  run(name: string, input: string, cells: readonly Cell[], given: RunGiven): Ran {
     const known = this.#commands.get(name)
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
     const distinct = cells.length === 1 ? cells : [...new Set(cells)]
@@ -93,6 +100,7 @@ export class CommandRunner {
       context.key = cells[0]?.key ?? ''
       context.commandId = given.commandId
       context.now = given.now
+      context.traceparent = given.traceparent
       return this.#keep(known.command, known.handler(states, parsed, context), run)
     } catch (error) {
       for (const cell of distinct) cell.undo()
@@ -123,6 +131,7 @@ export class CommandRunner {
       key: '',
       commandId: '',
       now: new Date(0),
+      traceparent: undefined,
       emit: this.#emit,
       reject: rejecters(command),
       replace: this.#replace,

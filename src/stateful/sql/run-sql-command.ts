@@ -45,7 +45,7 @@ export class SqlCommandRunner {
   }
 
   /** Validates the input again (it may have been queued before a deploy) and runs the handler. Never throws. */
-  async run({ id, command: name, keys, input, condition }: Envelope, { tx, signal, now }: SqlRunGiven): Promise<Ran> {
+  async run({ id, command: name, keys, input, condition, traceparent }: Envelope, { tx, signal, now }: SqlRunGiven): Promise<Ran> {
     const known = this.#commands.get(name)
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
     // A gateway refuses it before. It may have been taken while the service still had entities, or by a program that did not know.
@@ -61,7 +61,7 @@ export class SqlCommandRunner {
     const left = this.#watch?.entered(id)
     try {
       const parsed = checked(command.input, JSON.parse(input), `the input of ${command.service}.${name}`)
-      const reply = await handler(parsed, { key: keys[0] ?? '', keys, commandId: id, now, emit, reject, tx, signal })
+      const reply = await handler(parsed, { key: keys[0] ?? '', keys, commandId: id, now, traceparent, emit, reject, tx, signal })
       const text = command.reply && JSON.stringify(checked(command.reply, reply, `the reply of ${command.service}.${name}`))
       return { status: 'succeeded', reply: text, events }
     } catch (error) {

@@ -2,7 +2,7 @@
 // replies back the result comes with one; elsewhere the command is appended and its outcome waited for, as everybody can.
 import type { Envelope } from '../../contract/envelope.ts'
 import { isTwofoldError } from '../../errors.ts'
-import { carriedMessage, type OpenCarrier } from '../../ports/carrier.ts'
+import { carriedMessage, type CarrierFeatures, type OpenCarrier } from '../../ports/carrier.ts'
 import type { Claims } from '../../ports/claims.ts'
 import type { CallContext, DirectCarrier, DirectResult } from '../../ports/direct-carrier.ts'
 import { decodeDirectResult } from '../../ports/direct-result.ts'
@@ -10,9 +10,11 @@ import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Doubts } from './doubts.ts'
 import { dropSoon } from './drop-soon.ts'
+import { bytesTooMany } from './message-size.ts'
 
 export interface CarriedCallsOptions {
   readonly carrier: Pick<OpenCarrier, 'request' | 'drop'>
+  readonly features: Pick<CarrierFeatures, 'messageBytesMax'>
   readonly claims: Claims
   readonly doubts: Pick<Doubts, 'admit'>
   readonly slots: SlotMap
@@ -38,10 +40,12 @@ export class CarriedCalls implements DirectCarrier {
   }
 
   async call(envelope: Envelope, signal?: AbortSignal, context?: CallContext): Promise<DirectResult> {
-    const { carrier, claims, doubts, slots, direct, isPerPath, isBehindLog, crash } = this.#options
+    const { carrier, features, claims, doubts, slots, direct, isPerPath, isBehindLog, crash } = this.#options
     if (isPerPath(envelope)) return direct.call(envelope, signal, context)
+    const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
     try {
       doubts.admit()
+      if (bytesTooMany(message, features) !== undefined) return { status: 'deferred' }
       if (await isBehindLog(envelope)) return { status: 'deferred' }
       if (envelope.claim !== undefined) {
         const claim = await claims.claim({ envelope })
@@ -59,7 +63,6 @@ export class CarriedCalls implements DirectCarrier {
     }
     try {
       await crash?.reach('carrier.publish', () => dropSoon(carrier))
-      const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
       const reply = await carrier.request?.(message, signal, confirmed)
       return reply === undefined ? { status: 'deferred' } : decodeDirectResult(reply)
     } catch (error) {

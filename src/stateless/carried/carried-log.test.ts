@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Envelope } from '../../contract/envelope.ts'
 import { TwofoldError, type ErrorCode } from '../../errors.ts'
 import type { LogEntry } from '../../ports/command-log.ts'
+import { CarriedCalls } from './carried-calls.ts'
 import { CarriedCommandLog, type CarriedLogOptions } from './carried-log.ts'
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'] }))
@@ -83,6 +84,26 @@ test('what the broker could never carry is refused, also where it would wait in 
   const large = { ...envelope, input: JSON.stringify('ü'.repeat(500)) }
   await expect(log.append({ envelope: large })).rejects.toMatchObject({ code: 'BODY_TOO_LARGE', commandId: undefined })
   expect(spilled).toEqual([])
+})
+
+test('what is refused as too large has claimed nothing: a repeated request is refused as well', async () => {
+  const claimed: LogEntry[] = []
+  const claims = { claim: (entry: LogEntry) => Promise.resolve(void claimed.push(entry)), commandOf: () => Promise.resolve(envelope) }
+  const { log, published } = carried({ claims })
+  const large = { ...envelope, input: JSON.stringify('ü'.repeat(500)), claim: { hash: 'h', fingerprint: 'f' } }
+  await expect(log.append({ envelope: large })).rejects.toMatchObject({ code: 'BODY_TOO_LARGE' })
+  const calls = new CarriedCalls({
+    carrier: { request: ({ id }) => Promise.resolve(String(published.push(id))) },
+    features: { messageBytesMax: 1000 },
+    claims,
+    doubts: { admit: () => undefined },
+    slots: { partitionCount: 1, partitionOf: Array.from({ length: 4096 }, () => 0) },
+    direct: { reaches: () => false, call: () => Promise.resolve({ status: 'deferred' }) },
+    isPerPath: () => false,
+    isBehindLog: () => Promise.resolve(false),
+  })
+  expect(await calls.call(large)).toEqual({ status: 'deferred' })
+  expect([claimed, published]).toEqual([[], []])
 })
 
 const failing = (code: ErrorCode): CarriedLogOptions['carrier'] => ({

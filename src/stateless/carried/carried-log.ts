@@ -15,6 +15,7 @@ import { partitionOf, type SlotMap } from '../../ports/slots.ts'
 import type { CrashPoints } from '../../runtime/crash-points.ts'
 import type { Doubts } from './doubts.ts'
 import { dropSoon } from './drop-soon.ts'
+import { bytesTooMany } from './message-size.ts'
 
 /** What happens to commands while the broker is away: they are refused (503), or PostgreSQL's log takes them. */
 export type WhenAway = 'refuse' | 'log'
@@ -62,7 +63,10 @@ export class CarriedCommandLog implements CommandLog {
 
   async append(entry: LogEntry): Promise<Appended> {
     const { envelope, begun } = entry
-    if (begun !== true) this.#options.doubts.admit()
+    if (begun !== true) {
+      this.#checkSize(this.#messageOf(envelope))
+      this.#options.doubts.admit()
+    }
     try {
       if (envelope.claim !== undefined) {
         const claim = await this.#options.claims.claim(entry)
@@ -146,9 +150,9 @@ export class CarriedCommandLog implements CommandLog {
   }
 
   async #publish(entry: LogEntry): Promise<void> {
-    const { name, carrier, slots, whenAway, waiting, crash } = this.#options
+    const { name, carrier, whenAway, waiting, crash } = this.#options
     const { envelope } = entry
-    const message = carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))
+    const message = this.#messageOf(envelope)
     this.#checkSize(message)
     if (await this.isBehindLog(envelope)) return void (await waiting.append(entry))
     try {
@@ -166,11 +170,14 @@ export class CarriedCommandLog implements CommandLog {
     }
   }
 
-  #checkSize({ body }: CarriedMessage): void {
+  #messageOf(envelope: Envelope): CarriedMessage {
+    return carriedMessage(envelope, partitionOf(this.#options.slots, envelope.service, envelope.keys[0] ?? ''))
+  }
+
+  #checkSize(carried: CarriedMessage): void {
     const { name, features } = this.#options
-    if (body.length <= features.messageBytesMax / 3) return
-    const bytes = Buffer.byteLength(body)
-    if (bytes <= features.messageBytesMax) return
+    const bytes = bytesTooMany(carried, features)
+    if (bytes === undefined) return
     const message = `the command has ${bytes} bytes, and ${name} carries ${features.messageBytesMax} at most`
     throw new TwofoldError('BODY_TOO_LARGE', message)
   }

@@ -69,6 +69,18 @@ test('one whose Idempotency-Key is another command\u2019s by now is sent nowhere
   expect([stored, published]).toEqual([[], []])
 })
 
+test('those that can only wait for PostgreSQL hold up none that the broker takes', async () => {
+  const keyed = Array.from({ length: 1500 }, (_, at) => {
+    const { envelope } = entry(1, { claim })
+    return { envelope: { ...envelope, id: `0190b1d2-7000-7000-8000-1${String(at).padStart(11, '0')}` } }
+  })
+  const { doubts, published } = doubtsOf({ store: { keep: away }, claims: { claim: away } })
+  for (const each of keyed) void doubts.keep(each)
+  expect(await doubts.keep(entry(2))).toBe(true)
+  expect(published).toEqual([entry(2).envelope.id])
+  await doubts.stop()
+})
+
 test('one that is too old to be run is forgotten', async () => {
   const { doubts, stored } = doubtsOf({ mayRun: (id) => id !== entry(1).envelope.id })
   await Promise.all([doubts.keep(entry(1)), doubts.keep(entry(2))])

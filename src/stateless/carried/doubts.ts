@@ -105,6 +105,7 @@ export class Doubts implements Service {
       const group = this.#group()
       const isCertain = await this.#settle(group)
       failures = isCertain ? 0 : failures + 1
+      this.#moveBehind(group)
       if (this.#stopping.signal.aborted) break
       if (!isCertain) await pause(backoffMs(failures, AGAIN), this.#stopping.signal)
     }
@@ -127,6 +128,14 @@ export class Doubts implements Service {
       group.push(doubt)
     }
     return group
+  }
+
+  /** What is left of a group has had its turn: it may wait for PostgreSQL, where others need the broker alone. */
+  #moveBehind(group: readonly Doubt[]): void {
+    for (const doubt of group) {
+      const { id } = doubt.entry.envelope
+      if (this.#doubts.delete(id)) this.#doubts.set(id, doubt)
+    }
   }
 
   /** True: one of them at least is certain now. */

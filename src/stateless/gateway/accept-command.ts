@@ -22,6 +22,7 @@ interface Caller {
 export interface Terms {
   readonly claim: Claim | undefined
   readonly condition: Condition | undefined
+  readonly traceparent: string | undefined
 }
 
 /** One command's way in, compiled from its contract and its service's stateless side. */
@@ -55,10 +56,10 @@ export function compileCommand(command: AnyCommand, side: AnyStateless | undefin
   return {
     command,
     hasCheck: runCheck !== undefined,
-    envelope(input, id, { claim, condition }) {
+    envelope(input, id, { claim, condition, traceparent }) {
       const envelope = { id, service, command: name, keys: keysOf(input, id), input: JSON.stringify(input) }
-      if (claim === undefined && condition === undefined) return envelope
-      return { ...envelope, ...(claim && { claim }), ...(condition && { condition }) }
+      if (claim === undefined && condition === undefined && traceparent === undefined) return envelope
+      return { ...envelope, ...(claim && { claim }), ...(condition && { condition }), ...(traceparent !== undefined && { traceparent }) }
     },
     async check(input, { id, keys }, caller) {
       if (runCheck === undefined) return undefined

@@ -254,7 +254,7 @@ test('what may have begun elsewhere is taken by the log however much waits; what
   expect(gateway.ports.entries.map(({ begun }) => begun)).toEqual([true, false])
 })
 
-test('a direct call is told how long it is waited for, and the trace of its request', async () => {
+test('a direct call is told how long it is waited for', async () => {
   await using gateway = await gatewayOf({ limits: { waitMs: 5000 } })
   const contexts: (CallContext | undefined)[] = []
   gateway.ports.direct = {
@@ -264,12 +264,22 @@ test('a direct call is told how long it is waited for, and the trace of its requ
       return { status: 'finished', outcome: gateway.ports.finish(id, { body: '{"balanceCents":1}' }) }
     },
   }
-  const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
-  await gateway.server.inject({ ...deposit, headers: { traceparent } })
-  await gateway.server.inject({ ...deposit, headers: { traceparent: `${traceparent}\tforged` } })
-  expect(contexts.map((context) => context?.traceparent)).toEqual([traceparent, undefined])
+  await gateway.server.inject(deposit)
   expect(contexts[0]?.waitMs).toBeGreaterThan(0)
   expect(contexts[0]?.waitMs).toBeLessThanOrEqual(5000)
+})
+
+test('the trace of a request goes with its command, whichever way that is carried; what is no trace does not', async () => {
+  await using gateway = await gatewayOf()
+  const direct = directly(({ id }) => ({ status: 'finished', outcome: gateway.ports.finish(id, { body: '{"balanceCents":1}' }) }))
+  gateway.ports.direct = direct
+  const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+  for (const given of [traceparent, `${traceparent}\tforged`]) {
+    await gateway.server.inject({ ...deposit, headers: { traceparent: given } })
+    await gateway.server.inject({ ...open, headers: { traceparent: given } })
+  }
+  expect(direct.calls.map((envelope) => envelope.traceparent)).toEqual([traceparent, undefined])
+  expect(gateway.ports.entries.map(({ envelope }) => envelope.traceparent)).toEqual([traceparent, undefined])
 })
 
 test('a held call is durable already: its outcome is waited for, nothing is appended', async () => {

@@ -53,7 +53,7 @@ export function commandHandler(
     const preferences = preferencesOf(request.headers['prefer'])
     const claimBy = key === undefined ? undefined : claimOfRequest(key, entry, request)
     const hasVersions = options.withoutVersions?.has(entry.command.service) !== true
-    const runOn = (input: unknown): CommandRun => new CommandRun(gateway, entry, input, reply, preferences, traceparentOf(request))
+    const runOn = (input: unknown): CommandRun => new CommandRun(gateway, entry, input, reply, preferences)
     let condition: Condition | undefined
     let input: unknown
     try {
@@ -65,7 +65,7 @@ export function commandHandler(
     }
     const principal = options.principal && (await options.principal(request))
     await options.crash?.reach('accept.validated')
-    return runOn(input).answer({ claim: claimBy?.(principal), condition }, principal)
+    return runOn(input).answer({ claim: claimBy?.(principal), condition, traceparent: traceparentOf(request) }, principal)
   }
 }
 
@@ -92,27 +92,18 @@ class CommandRun {
   readonly #input: unknown
   readonly #reply: FastifyReply
   readonly #preferences: Preferences
-  readonly #traceparent: string | undefined
   /** How long the outcome is waited for; 0: answer 202 as soon as the command is durable. */
   readonly #waitMs: number
   #claim: Claim | undefined
   /** The claim's owner, once we know that this request repeats another. */
   #first: StoredClaim | undefined
 
-  constructor(
-    gateway: Gateway,
-    entry: CommandEntry,
-    input: unknown,
-    reply: FastifyReply,
-    preferences: Preferences,
-    traceparent: string | undefined,
-  ) {
+  constructor(gateway: Gateway, entry: CommandEntry, input: unknown, reply: FastifyReply, preferences: Preferences) {
     this.#gateway = gateway
     this.#entry = entry
     this.#input = input
     this.#reply = reply
     this.#preferences = preferences
-    this.#traceparent = traceparent
     this.#waitMs = waitMsOf(preferences, entry.command.respond, gateway.limits)
   }
 
@@ -198,7 +189,7 @@ class CommandRun {
     const { direct } = this.#gateway.ports
     let begun = false
     if (direct?.reaches(envelope)) {
-      const context = { waitMs: wait.remainingMs, traceparent: this.#traceparent }
+      const context = { waitMs: wait.remainingMs }
       const result = await direct.call(envelope, wait.signal, context).catch((error: unknown) => this.#doubt(error, envelope))
       await this.#gateway.options.crash?.reach('accept.called')
       if (result.status === 'finished') return this.#finished(result.outcome)

@@ -127,10 +127,18 @@ export const appCases: readonly Case[] = [
     check: onStage(async (stage) => {
       const first = await stage.start()
       const loads = stage.loads(() => first)
+      await stage.goOn(loads)
       const second = await stage.start()
       // Others are given their share once they have been there for two seconds.
-      await new Promise((resolve) => setTimeout(resolve, 3000))
+      let moved: string | undefined
+      await eventually('the second instance owns partitions', async () => (moved = await stage.accountOfNewest()) !== undefined)
+      await stage.goOn(loads)
+      deepEqual(await stage.ask(first, moved ?? '', 1), [1])
+      equal(stage.ranLast(moved ?? '', 1), second, 'what has moved is run by its new owner')
       await stage.stop(second)
+      await stage.goOn(loads)
+      deepEqual(await stage.ask(first, moved ?? '', 2), [1, 2])
+      equal(stage.ranLast(moved ?? '', 2), first, 'what has come back is run by the one that is left')
       await stage.holds(loads, first)
     }),
   },
@@ -140,11 +148,21 @@ export const appCases: readonly Case[] = [
     check: onStage(async (stage) => {
       let app = await stage.start()
       const loads = stage.loads(() => app)
-      await new Promise((resolve) => setTimeout(resolve, 500))
+      await stage.goOn(loads)
       const next = await stage.start()
       const leaving = app
       app = next
+      await stage.goOn(loads)
       await stage.stop(leaving)
+      await stage.goOn(loads)
+      ok(
+        stage.ran.some(({ by }) => by === leaving),
+        'the one that leaves has run commands',
+      )
+      for (const { account, taken } of loads) {
+        await eventually(`${taken} of '${account}' is run`, () => stage.runsOf(account, [taken])[0] !== 0)
+        equal(stage.ranLast(account, taken), next, 'the one that is left runs what comes')
+      }
       await stage.holds(loads, app)
     }),
   },

@@ -67,8 +67,8 @@ export class Stage {
   readonly #loads = new Set<Load>()
   readonly #senders = new Set<Sender>()
   readonly failing = new Set<string>()
-  /** Every run of a handler, whatever became of it. */
-  readonly ran: { readonly account: string; readonly number: number }[] = []
+  /** Every run of a handler, whatever became of it, and which instance ran it. */
+  readonly ran: { readonly account: string; readonly number: number; readonly by: Instance | undefined }[] = []
 
   constructor(ground: ConformanceGround, entry: Entry) {
     this.#ground = ground
@@ -93,11 +93,12 @@ export class Stage {
       ...this.#ground.options,
       ...options,
     }
+    let instance: Instance | undefined
     const app = accountsApp(this.#entry, this.#ground.app, {
       failing: this.failing,
-      ran: (account, number) => void this.ran.push({ account, number }),
+      ran: (account, number) => void this.ran.push({ account, number, by: instance }),
     })
-    const instance = await this.#entry.start(app as never, settings as never)
+    instance = await this.#entry.start(app as never, settings as never)
     this.#running.add(instance)
     return instance
   }
@@ -220,14 +221,34 @@ export class Stage {
     return sender
   }
 
+  /** An account of a partition that the newest instance owns; undefined while it owns none. */
+  async accountOfNewest(): Promise<string | undefined> {
+    const { rows } = await this.#query<{ partition: number }>(
+      `select partition from twofold.partition where owner = (select id from twofold.instance order by started_at desc limit 1)`,
+    )
+    if (rows.length === 0) return undefined
+    const owned = new Set(rows.map(({ partition }) => partition))
+    const { partitionOf } = await this.sender()
+    return range(1000).map((at) => `newest-${at}`).find((account) => owned.has(partitionOf(account)))
+  }
+
+  /** Which instance has run this number of an account last. */
+  ranLast(account: string, number: number): Instance | undefined {
+    return this.ran.findLast((one) => one.account === account && one.number === number)?.by
+  }
+
   /** How many commands wait in PostgreSQL's log by what is counted of it, which may be a few seconds old. */
   async waiting(): Promise<number> {
+    const [row] = (await this.#query<{ waiting: string }>('select coalesce(sum(commands + parked), 0) as waiting from twofold.backlog')).rows
+    return Number(row?.waiting)
+  }
+
+  async #query<Row extends object>(text: string): Promise<{ readonly rows: readonly Row[] }> {
     const { default: pg } = await import('pg')
     const client = new pg.Client({ connectionString: this.url })
     await client.connect()
     try {
-      const { rows } = await client.query<{ waiting: string }>('select coalesce(sum(commands + parked), 0) as waiting from twofold.backlog')
-      return Number(rows[0]?.waiting)
+      return await client.query<Row>(text)
     } finally {
       await client.end()
     }
