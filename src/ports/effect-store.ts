@@ -27,6 +27,8 @@ export interface ParkedCommand {
   readonly attempts: number
   /** When the next attempt is due, in milliseconds since 1970 on the database clock; `Infinity`: it is dead, and its key waits for an operator. */
   readonly dueAt: number
+  /** What it failed with last. */
+  readonly error?: string | undefined
 }
 
 /** A parked key and where it is. */

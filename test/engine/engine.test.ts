@@ -253,6 +253,25 @@ test('no attempt begins after the deadline, which counts from when the command w
   expect(rows).toEqual([{ attempts: 1 }])
 })
 
+test('a failed command whose turn comes after its deadline is not tried again; what waits behind it is tried once all the same', async () => {
+  exploding.add('late')
+  const first = await bank.engine(undefined, { retry: { attempts: 1000 } })
+  const late = bank.envelope('explode', { account: 'late', amount: 0 })
+  await bank.append([late, bank.envelope('credit', { account: 'late', amount: 1 })])
+  await until('the key is parked', async () => (await bank.count('parked')) === 2)
+  await first.stop()
+  exploding.delete('late')
+  const { rows } = await bank.client.query('select attempts from twofold._parked where id = $1', [late.id])
+  // The fixture's ids were made years ago.
+  await bank.engine(undefined, { retry: { attempts: 1000, deadlineMs: 1000 } })
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  const letters = await bank.client.query('select id, attempts, error from twofold.dead_letter')
+  expect(letters.rows).toEqual([
+    { id: late.id, attempts: rows[0].attempts, error: expect.stringMatching(/deadline .* was over; .*late explodes/) },
+  ])
+  expect(await bank.balances()).toEqual({ late: 1 })
+})
+
 test('a parked key is taken up again by the next owner', async () => {
   exploding.add('stuck')
   const first = await bank.engine(undefined, { retry: { attempts: 1000 } })

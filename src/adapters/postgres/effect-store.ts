@@ -47,7 +47,7 @@ const LOCK_FENCES = `select p.partition from unnest($1::int[], $2::bigint[]) t(p
 
 const OUTCOMES = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any($1::uuid[])`
 
-const PARKED_COLUMNS = `seq, partition, envelope, attempts, extract(epoch from due_at) * 1000 as "dueAt"`
+const PARKED_COLUMNS = `seq, partition, envelope, attempts, error, extract(epoch from due_at) * 1000 as "dueAt"`
 
 const PARKED_HEADS = `select distinct on (service, key) ${PARKED_COLUMNS} from twofold._parked where partition = any($1::int[])
   order by service, key, seq`
@@ -272,11 +272,12 @@ interface ParkedRow {
   partition: number
   envelope: string
   attempts: number
+  error: string | null
   dueAt: string
 }
 
-function parkedCommand({ envelope, dueAt, seq, partition, attempts }: ParkedRow): ParkedCommand {
-  return { seq, partition, attempts, envelope: decodeEnvelope(envelope), dueAt: Number(dueAt) }
+function parkedCommand({ envelope, dueAt, seq, partition, attempts, error }: ParkedRow): ParkedCommand {
+  return { seq, partition, attempts, envelope: decodeEnvelope(envelope), dueAt: Number(dueAt), error: error ?? undefined }
 }
 
 async function store(client: pg.Client, { name, text, values }: CommitStatement): Promise<void> {

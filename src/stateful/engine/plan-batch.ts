@@ -60,6 +60,8 @@ export interface PlanOptions {
   readonly unread?: readonly number[] | undefined
   /** How old a service's command of the log may be that is run, in milliseconds: of an older one it is not known much longer whether it has run. */
   readonly carriedMsMax: ((service: string) => number) | undefined
+  /** They have run already, and how they ended is only to be stored. Default: they have not. */
+  readonly hasRun?: boolean
 }
 
 /** A key that waits, and when its head is due. */
@@ -128,6 +130,8 @@ class BatchPlan {
     const refusal = this.#options.refused.get(envelope.id)
     if (refusal !== undefined) return this.#failed(work, refusal)
     if (endsProcesses(work)) return this.#die(work, endedProcess(), BEGUN_MAX)
+    const late = this.#options.hasRun === true ? undefined : pastDeadline(work, this.#commandOf(envelope), this.#options.now)
+    if (late !== undefined) return this.#failed(work, late)
     const runner = this.#options.runners.get(envelope.service)
     const unreadable = loaded.find((cell) => cell instanceof UnreadableState)
     if (unreadable instanceof UnreadableState) return this.#failed(work, unreadable.error)
@@ -248,6 +252,7 @@ class BatchPlan {
     const message = error instanceof Error ? error.message : String(error)
     // While a newer program is being rolled out an older one may meet its states. That is nobody's failure: the command waits for it.
     if (isTwofoldError(error, 'STATE_TOO_NEW')) return this.#park(work, before, retry.maxMs, message)
+    if (error instanceof PastDeadline) return this.#die(work, error, before)
     const attempts = before + 1
     const delayMs = backoffMs(attempts, retry)
     const late = retry.deadlineMs !== false && this.#options.now + delayMs > madeAt(work.envelope.id) + retry.deadlineMs
@@ -303,6 +308,22 @@ export function endsProcesses({ begun = 0 }: Work): boolean {
 export function isExpired({ envelope, origin }: Work, { carriedMsMax, now }: Pick<PlanOptions, 'carriedMsMax' | 'now'>): boolean {
   const waited = origin.from === 'log' || origin.from === 'carried'
   return carriedMsMax !== undefined && waited && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
+}
+
+/** A command that has failed before is not tried again. */
+class PastDeadline extends Error {
+  override readonly name = 'PastDeadline'
+}
+
+/**
+ * Why a command that has failed is not tried again: its pause ended before its deadline, and yet it is its turn only now. The first attempt is
+ * made however late it is.
+ */
+export function pastDeadline({ envelope, origin }: Work, { retry }: Pick<AnyCommand, 'retry'>, now: number): PastDeadline | undefined {
+  if (origin.from !== 'parked' || origin.attempts === 0 || retry.deadlineMs === false) return undefined
+  if (now <= madeAt(envelope.id) + retry.deadlineMs) return undefined
+  const last = origin.error === undefined ? '' : `; it had failed with: ${origin.error}`
+  return new PastDeadline(`it was not tried again, because its deadline (${retry.deadlineMs} ms) was over${last}`)
 }
 
 /** A newer program may demand what this one cannot decide: such a command waits alone for one that can. */
