@@ -12,7 +12,7 @@ import { afterCommit, beforeCommit } from './commit-points.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
 import { splitPieces, type Piece } from './pieces.ts'
-import { planBatch, UnreadableState, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
+import { planBatch, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { SharedKeys } from './shared-keys.ts'
 import { tellDead } from './tell-dead.ts'
@@ -210,16 +210,13 @@ export class Committer {
     this.#evict(piece.works)
   }
 
-  #readCells(
-    keys: readonly { service: string; key: string }[],
-    loaded: readonly LoadedEntity[],
-  ): Pick<ByKey<Cell | UnreadableState>, 'get'> {
-    const cells = new ByKey<Cell | UnreadableState>()
+  #readCells(keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): Pick<ByKey<Cell>, 'get'> {
+    const cells = new ByKey<Cell>()
     const found = new ByKey<LoadedEntity>()
     for (const row of loaded) found.set(row.service, row.key, row)
     for (const { service, key } of keys) {
       const entity = this.#options.entities.get(service)
-      if (entity) cells.set(service, key, readCell(entity, key, found.get(service, key)))
+      if (entity) cells.set(service, key, new Cell(entity, key, found.get(service, key)))
     }
     return cells
   }
@@ -369,14 +366,6 @@ export class Committer {
     this.#options.log.warn({ reason }, 'batch given back')
     const result = inDoubt ? ({ status: 'deferred', begun: true } as const) : ({ status: 'deferred' } as const)
     for (const piece of pieces) for (const work of piece.works) settle(work, result)
-  }
-}
-
-function readCell(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined): Cell | UnreadableState {
-  try {
-    return new Cell(entity, key, loaded)
-  } catch (error) {
-    return new UnreadableState(error)
   }
 }
 

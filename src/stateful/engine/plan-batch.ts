@@ -25,22 +25,13 @@ import { dueAfter } from './parking.ts'
 import type { CommandRunner, Emitted, Ran } from './run-command.ts'
 import type { Work } from './work.ts'
 
-/** A state that this program cannot read: its commands fail, their neighbours go on. */
-export class UnreadableState {
-  readonly error: unknown
-
-  constructor(error: unknown) {
-    this.error = error
-  }
-}
-
 /** The cells of one command, in the order of its keys; undefined for a service that this program does not know. */
-export type LoadedCells = readonly (Cell | UnreadableState | undefined)[]
+export type LoadedCells = readonly (Cell | undefined)[]
 
 /** What a batch is planned with. */
 export interface PlanOptions {
   readonly runners: ReadonlyMap<string, Pick<CommandRunner, 'command' | 'run'>>
-  /** The cells of every command, loaded; or why one could not be made of what is stored. None for a command whose state Twofold does not keep. */
+  /** The cells of every command, loaded. None for a command whose state Twofold does not keep. */
   readonly cells: readonly LoadedCells[]
   /** Whether a key waits behind a failing head. */
   readonly parkedKey: (service: string, key: string) => boolean
@@ -133,8 +124,6 @@ class BatchPlan {
     const late = this.#options.hasRun === true ? undefined : pastDeadline(work, this.#commandOf(envelope), this.#options.now)
     if (late !== undefined) return this.#failed(work, late)
     const runner = this.#options.runners.get(envelope.service)
-    const unreadable = loaded.find((cell) => cell instanceof UnreadableState)
-    if (unreadable instanceof UnreadableState) return this.#failed(work, unreadable.error)
     const cells = runner === undefined ? [] : (loaded as readonly Cell[])
     for (const cell of cells) this.#cells.add(cell)
     for (let at = 1; at < cells.length; at += 1) {
@@ -155,7 +144,7 @@ class BatchPlan {
     if (condition !== undefined && !isKnown(condition)) return { status: 'failed', error: unknownCondition(condition) }
     if (condition !== undefined && home !== undefined && !conditionHolds(condition, home))
       return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
-    return runner.run(command, input, cells, { commandId: id, now: this.#now })
+    return runner.run(command, input, cells, { commandId: id, now: this.#now, creates: condition === 'absent' })
   }
 
   finish(): PlannedBatch {
