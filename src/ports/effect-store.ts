@@ -203,6 +203,8 @@ export interface EffectSession {
   began(commandIds: readonly string[]): Promise<void>
   /** They came to an end, and the process is still there. */
   survived(commandIds: readonly string[]): Promise<void>
+  /** That they began does not count: they did not come to an end, and the process is still there. What others have counted stays. */
+  takeBack(commandIds: readonly string[]): Promise<void>
   /** Of these partitions, those that are still ours under these epochs. */
   stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>>
   /**

@@ -289,7 +289,7 @@ test('a command that ends its process again and again dies, and its neighbours o
   const poison = bank.envelope('explode', { account: 'bad', amount: 0 })
   const died: string[][] = []
   // The process is gone in the middle of the run: what was begun is stored, nothing after it is.
-  const dying = (real: EffectSession): EffectSession =>
+  const dying = (isDead: () => boolean) => (real: EffectSession) =>
     but(real, {
       began: async (ids) => {
         await real.began(ids)
@@ -297,15 +297,20 @@ test('a command that ends its process again and again dies, and its neighbours o
         died.push([...ids])
         throw new Error('the process ended')
       },
+      takeBack: async (ids) => (isDead() ? undefined : real.takeBack(ids)),
+      take: async (...given) => {
+        if (isDead()) throw new Error('the process ended')
+        return real.take(...given)
+      },
     })
   const neighbours = ['a', 'b', 'bad', 'c'].map((account) => bank.envelope('credit', { account, amount: 1 }))
   await bank.append([...neighbours.slice(0, 2), poison, ...neighbours.slice(2)])
   for (let life = 1; life <= 2; life += 1) {
-    const engine = await bank.engine(undefined, { abandoned: true, session: dying })
+    const engine = await bank.engine(undefined, { abandoned: true, session: dying(() => died.length >= life) })
     await until('the command was begun', () => died.length >= life)
     await engine.stop()
-    died.splice(life)
-    await bank.client.query('update twofold._attempt set count = $1 where id = $2', [life, poison.id])
+    const { rows } = await bank.client.query('select count from twofold._attempt where id = $1', [poison.id])
+    expect(rows).toEqual([{ count: life }])
   }
   expect(died[0]?.length).toBeGreaterThan(1)
   expect(died[1]).toEqual([poison.id])

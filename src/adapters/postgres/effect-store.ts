@@ -59,6 +59,10 @@ const PARKED = `select r.* from unnest($1::int[], $2::text[], $3::text[]) with o
 const BEGAN = `insert into twofold._attempt as a (id, count) select distinct id, 1 from unnest($1::uuid[]) id order by id
   on conflict (id) do update set count = a.count + 1`
 
+const TAKE_BACK = `with l as materialized (select id, count from twofold._attempt where id = any($1::uuid[]) order by id for update),
+  d as (delete from twofold._attempt a using l where a.id = l.id and l.count <= 1)
+  update twofold._attempt a set count = l.count - 1 from l where a.id = l.id and l.count > 1`
+
 const STILL_HELD = `select p.partition from unnest($1::int[], $2::bigint[]) t(partition, epoch)
   join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch`
 
@@ -199,6 +203,10 @@ class PostgresEffectSession implements EffectSession {
   async survived(commandIds: readonly string[]): Promise<void> {
     const text = 'delete from twofold._attempt where id = any($1::uuid[])'
     await run(this.#client, 'twofold_survived', text, [plainArray(commandIds)])
+  }
+
+  async takeBack(commandIds: readonly string[]): Promise<void> {
+    await run(this.#client, 'twofold_take_back', TAKE_BACK, [plainArray(commandIds)])
   }
 
   async stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>> {

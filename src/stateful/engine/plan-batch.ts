@@ -22,6 +22,7 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs } from '../../runtime/backoff.ts'
 import { cellKey, type Cell } from './cells.ts'
 import { dueAfter } from './parking.ts'
+import { rowsOf } from './pieces.ts'
 import type { CommandRunner, Emitted, Ran } from './run-command.ts'
 import type { Work } from './work.ts'
 
@@ -42,7 +43,7 @@ export interface PlanOptions {
   readonly epochOf: (partition: number) => string
   /** The number of the last committed event of a partition. */
   readonly lastEvent: (partition: number) => number
-  /** Rows that are consumed by this batch. */
+  /** Rows that are consumed once all of these commands are in a batch. */
   readonly consumed: readonly string[]
   /** Commands whose values the database refused, by id: they fail without being run. */
   readonly refused: ReadonlyMap<string, Error>
@@ -68,6 +69,8 @@ export interface ParkedKey {
 /** A batch ready to be stored, and what is to be told and remembered once it is. */
 export interface PlannedBatch {
   readonly batch: EffectBatch
+  /** So many of the commands are in it, the first ones: beyond them the handlers would have held the thread for too long. */
+  readonly taken: number
   readonly cells: ReadonlySet<Cell>
   readonly answers: readonly { readonly work: Work; readonly result: DirectResult }[]
   /** Keys (by `cellKey`) that wait now. */
@@ -75,11 +78,29 @@ export interface PlannedBatch {
   readonly lastEvents: ReadonlyMap<number, number>
 }
 
-/** Plans a batch; see `BatchPlan` for what happens to each command. */
+/**
+ * So long the handlers of one batch hold the thread, in milliseconds, and the one that is running then. What is left of the batch waits for the
+ * next one: between two the lease is renewed, partitions change hands, and all else of the process gets its turn. A renewal takes a few such
+ * turns, and the shortest lease is 500 ms. A batch of usual handlers is planned in a fraction of it.
+ */
+export const HOLD_MS_MAX = 50
+
+/** Plans a batch, or as much of it as there is time for; see `BatchPlan` for what happens to each command. */
 export function planBatch(works: readonly Work[], options: PlanOptions): PlannedBatch {
   const plan = new BatchPlan(options)
-  for (const [at, work] of works.entries()) plan.add(work, options.cells[at] ?? [])
-  return plan.finish()
+  const until = performance.now() + HOLD_MS_MAX
+  let taken = 0
+  for (const work of works) {
+    plan.add(work, options.cells[taken] ?? [])
+    taken += 1
+    if (performance.now() >= until) break
+  }
+  if (taken === works.length) return plan.finish(taken, options.consumed)
+  const later = rowsOf(works.slice(taken))
+  return plan.finish(
+    taken,
+    options.consumed.filter((row) => !later.has(row)),
+  )
 }
 
 class BatchPlan {
@@ -147,7 +168,7 @@ class BatchPlan {
     return runner.run(command, input, cells, { commandId: id, now: this.#now, creates: condition === 'absent' })
   }
 
-  finish(): PlannedBatch {
+  finish(taken: number, consumed: readonly string[]): PlannedBatch {
     const writes: EntityWrite[] = []
     const reads: EntityRead[] = []
     for (const cell of this.#cells) {
@@ -156,7 +177,7 @@ class BatchPlan {
       if (version === stored) reads.push({ service, key, version })
       else writes.push({ service, key, from: stored, version, shape: newestShape(entity), state: cell.exists ? cell.text : undefined })
     }
-    const { epochOf, consumed, unread } = this.#options
+    const { epochOf, unread } = this.#options
     const batch: EffectBatch = {
       fences: [...this.#partitions].map((partition) => ({ partition, epoch: epochOf(partition) })),
       writes: writes.toSorted(byKey),
@@ -172,7 +193,7 @@ class BatchPlan {
       unread,
     }
     const lastEvents = new Map([...this.#events].map(([partition, { last }]) => [partition, last]))
-    return { batch, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
+    return { batch, taken, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
   }
 
   #packed(partition: number, { kinds, lines, last }: { kinds: readonly AnyEvent[]; lines: readonly string[]; last: number }): EventAppend {
