@@ -27,6 +27,8 @@ export interface ParkedCommand {
   readonly attempts: number
   /** When the next attempt is due, in milliseconds since 1970 on the database clock; `Infinity`: it is dead, and its key waits for an operator. */
   readonly dueAt: number
+  /** What it failed with last. */
+  readonly error?: string | undefined
 }
 
 /** A parked key and where it is. */
@@ -203,6 +205,8 @@ export interface EffectSession {
   began(commandIds: readonly string[]): Promise<void>
   /** They came to an end, and the process is still there. */
   survived(commandIds: readonly string[]): Promise<void>
+  /** That they began does not count: they did not come to an end, and the process is still there. What others have counted stays. */
+  takeBack(commandIds: readonly string[]): Promise<void>
   /** Of these partitions, those that are still ours under these epochs. */
   stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>>
   /**

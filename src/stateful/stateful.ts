@@ -4,17 +4,23 @@ import type { AnyContract } from '../contract/define-contract.ts'
 import type { AnyEntity, Entity } from '../contract/entity.ts'
 import type { HandlerContext } from '../contract/handler-context.ts'
 
-/** What an entity handler gets besides state and input. */
+/**
+ * What an entity handler gets besides state and input. `current` is the state that it was given. Where a command has several keys whose states are
+ * plain values, such as numbers or `null`, equal ones cannot be told apart: then `key` says whose it is.
+ */
 export interface EntityContext<Events, Rejections, State> extends HandlerContext<Events, Rejections> {
   /** For states that are unions: puts another state in the place of this one. */
-  readonly replace: (current: State, next: State) => void
+  readonly replace: (current: State, next: State, key?: string) => void
   /** Removes the entity. Its version stays known, so that a later one does not start at 1 again. */
-  readonly remove: (current: State) => void
+  readonly remove: (current: State, key?: string) => void
   /** Whether a command has made this entity before. */
-  readonly exists: (current: State) => boolean
+  readonly exists: (current: State, key?: string) => boolean
 }
 
-/** One key: its state. Several: their states in the order of the keys; the same key twice is the same object. */
+/**
+ * One key: its state. Several: their states in the order of the keys; the same key twice is the same object. Where the key is one text for some
+ * inputs and a list for others, so is what the handler gets: one state or a list.
+ */
 export type StateFor<K extends Keys, State> = K extends string ? State : { [I in keyof K]: State }
 
 // A conditional type, not a plain function type: only so does TypeScript see the concrete reply while it checks a handler, and

@@ -69,6 +69,7 @@ function happened(
   if (ran.status === 'failed') throw ran.error
   const events =
     ran.status === 'succeeded' ? ran.events.map(({ event, data }) => ({ name: event.name, data: JSON.parse(data) as unknown })) : []
+  for (const cell of cells.values()) cell.open()
   const after = [...cells].filter(([, cell]) => cell.exists).map(([key, cell]) => [key, JSON.parse(cell.text) as unknown])
   const version = named[0]?.version ?? 0
   const outcome =

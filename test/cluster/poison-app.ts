@@ -25,6 +25,23 @@ const accountsStateful = stateful(accounts, {
   },
 })
 
+const gates = defineContract('gates', { commands: { open: command(later) } })
+
+// Where the state begins is the program's own code too.
+const gatesStateful = stateful(gates, {
+  entity: entity(gates, {
+    initial(key) {
+      if (key === 'bad') for (;;);
+      return { opened: 0 }
+    },
+  }),
+  handlers: {
+    open(state) {
+      state.opened += 1
+    },
+  },
+})
+
 const ledger = defineContract('ledger', {
   commands: { enter: command(later), share: command(both), block: command(both), quit: command(both) },
 })
@@ -51,7 +68,7 @@ const ledgerStateful = statefulSql(ledger, {
   },
 })
 
-await run(defineApp(process.env['POISON_APP'] ?? 'accounts', [accountsStateful, ledgerStateful]), {
+await run(defineApp(process.env['POISON_APP'] ?? 'accounts', [accountsStateful, gatesStateful, ledgerStateful]), {
   handlerMs: 800,
   partitionCount: 8,
   port: 0,

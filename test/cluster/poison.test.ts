@@ -58,6 +58,7 @@ const overRabbitMq = { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: amqpUrl }
 test.each([
   ['accounts/spin', 'never returns', /the handler of command [0-9a-f-]{36} has not returned after 800 ms/, {}],
   ['accounts/leave', 'ends its process', undefined, {}],
+  ['gates/open', 'never returns from `initial`', /the handler of command [0-9a-f-]{36} has not returned after 800 ms/, {}],
   ['ledger/block', 'never returns', blocked, {}],
   ['ledger/quit', 'ends its process', undefined, {}],
   ...((await hasRabbitMq('a handler that ends its process'))

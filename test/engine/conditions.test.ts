@@ -23,6 +23,18 @@ const outcomesOf = async (...envelopes: Envelope[]): Promise<unknown[]> => {
 
 const FAILED = { status: 'rejected', code: 'PRECONDITION_FAILED' }
 
+test('of several that create an entity one does, also where its handler leaves the state as it begins', async () => {
+  const engine = await bank.engine()
+  const create = (): Promise<unknown> => engine.call(on('absent', 'look', { account: 'a', amount: 0 }), AbortSignal.timeout(10_000))
+  expect(await Promise.all([create(), create()])).toMatchObject([
+    { outcome: { status: 'succeeded', version: 1 } },
+    { outcome: { ...FAILED, version: 1 } },
+  ])
+  expect([await create(), await bank.balances()]).toMatchObject([{ outcome: { ...FAILED, version: 1 } }, { a: 0 }])
+  const present = engine.call(on({ versions: [1] }, 'credit', { account: 'a', amount: 1 }), AbortSignal.timeout(10_000))
+  expect(await present).toMatchObject({ outcome: { status: 'succeeded', version: 2 } })
+})
+
 test('a command whose condition only a newer program knows waits alone, for that one', async () => {
   const engine = await bank.engine()
   const make = bank.envelope('credit', { account: 'a', amount: 1 })

@@ -253,6 +253,25 @@ test('no attempt begins after the deadline, which counts from when the command w
   expect(rows).toEqual([{ attempts: 1 }])
 })
 
+test('a failed command whose turn comes after its deadline is not tried again; what waits behind it is tried once all the same', async () => {
+  exploding.add('late')
+  const first = await bank.engine(undefined, { retry: { attempts: 1000 } })
+  const late = bank.envelope('explode', { account: 'late', amount: 0 })
+  await bank.append([late, bank.envelope('credit', { account: 'late', amount: 1 })])
+  await until('the key is parked', async () => (await bank.count('parked')) === 2)
+  await first.stop()
+  exploding.delete('late')
+  const { rows } = await bank.client.query('select attempts from twofold._parked where id = $1', [late.id])
+  // The fixture's ids were made years ago.
+  await bank.engine(undefined, { retry: { attempts: 1000, deadlineMs: 1000 } })
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  const letters = await bank.client.query('select id, attempts, error from twofold.dead_letter')
+  expect(letters.rows).toEqual([
+    { id: late.id, attempts: rows[0].attempts, error: expect.stringMatching(/deadline .* was over; .*late explodes/) },
+  ])
+  expect(await bank.balances()).toEqual({ late: 1 })
+})
+
 test('a parked key is taken up again by the next owner', async () => {
   exploding.add('stuck')
   const first = await bank.engine(undefined, { retry: { attempts: 1000 } })
@@ -270,7 +289,7 @@ test('a command that ends its process again and again dies, and its neighbours o
   const poison = bank.envelope('explode', { account: 'bad', amount: 0 })
   const died: string[][] = []
   // The process is gone in the middle of the run: what was begun is stored, nothing after it is.
-  const dying = (real: EffectSession): EffectSession =>
+  const dying = (isDead: () => boolean) => (real: EffectSession) =>
     but(real, {
       began: async (ids) => {
         await real.began(ids)
@@ -278,15 +297,20 @@ test('a command that ends its process again and again dies, and its neighbours o
         died.push([...ids])
         throw new Error('the process ended')
       },
+      takeBack: async (ids) => (isDead() ? undefined : real.takeBack(ids)),
+      take: async (...given) => {
+        if (isDead()) throw new Error('the process ended')
+        return real.take(...given)
+      },
     })
   const neighbours = ['a', 'b', 'bad', 'c'].map((account) => bank.envelope('credit', { account, amount: 1 }))
   await bank.append([...neighbours.slice(0, 2), poison, ...neighbours.slice(2)])
   for (let life = 1; life <= 2; life += 1) {
-    const engine = await bank.engine(undefined, { abandoned: true, session: dying })
+    const engine = await bank.engine(undefined, { abandoned: true, session: dying(() => died.length >= life) })
     await until('the command was begun', () => died.length >= life)
     await engine.stop()
-    died.splice(life)
-    await bank.client.query('update twofold._attempt set count = $1 where id = $2', [life, poison.id])
+    const { rows } = await bank.client.query('select count from twofold._attempt where id = $1', [poison.id])
+    expect(rows).toEqual([{ count: life }])
   }
   expect(died[0]?.length).toBeGreaterThan(1)
   expect(died[1]).toEqual([poison.id])

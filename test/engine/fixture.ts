@@ -30,12 +30,22 @@ export const bank = defineContract('bank', {
     spread: command({ input: z.object({ accounts: z.array(z.string()), amount: z.int() }), key: (given) => given.accounts }),
     explode: command({ input, key: (given) => given.account }),
     look: command({ input, key: (given) => given.account, reply: balance }),
+    toil: command({ input, key: (given) => given.account, reply: balance }),
+    toilBoth: command({ input: z.object({ from: z.string(), to: z.string(), amount: z.int() }), key: (given) => [given.from, given.to] }),
   },
   events: { changed: event(z.object({ account: z.string(), by: z.int() })) },
 })
 
 /** Accounts whose `explode` is to fail, as long as they are in here. */
 export const exploding = new Set<string>()
+
+/** How long a `toil` holds the thread, in milliseconds; and the ids of those that have run, as often as they have. */
+export const toiling = { eachMs: 0, ran: [] as string[] }
+
+function toil(commandId: string): void {
+  toiling.ran.push(commandId)
+  for (const until = performance.now() + toiling.eachMs; performance.now() < until;);
+}
 
 export const bankSide = stateful(bank, {
   entity: entity(bank, { initial: () => ({ balance: 0 }) }),
@@ -70,6 +80,17 @@ export const bankSide = stateful(bank, {
       state.balance = 1000
     },
     look: (state) => ({ balance: state.balance }),
+    toil(state, { account, amount }, { emit, commandId }) {
+      toil(commandId)
+      state.balance += amount
+      emit.changed({ account, by: amount })
+      return { balance: state.balance }
+    },
+    toilBoth([from, to], { amount }, { commandId }) {
+      toil(commandId)
+      from.balance -= amount
+      to.balance += amount
+    },
   },
 })
 

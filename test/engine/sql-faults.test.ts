@@ -342,6 +342,24 @@ test('commands behind a failing SQL command of the log wait for it in their orde
   expect([await scene.count('_parked'), await scene.eventNumbers()]).toEqual([0, [[1, 2, 3, 4, 5]]])
 })
 
+test('a failed SQL command whose turn comes after its deadline is not tried again', async () => {
+  let runs = 0
+  scene.acts.set('a', async () => {
+    runs += 1
+    throw new Error('a explodes')
+  })
+  const first = await scene.engine(undefined, { retry: { attempts: 1000 } })
+  await scene.append([scene.envelope('act', { account: 'a', amount: 1 })])
+  await until('it is parked', async () => (await scene.count('_parked')) === 1)
+  await first.stop()
+  const before = runs
+  // The fixture's ids were made years ago.
+  await scene.engine(undefined, { retry: { attempts: 1000, deadlineMs: 1000 } })
+  await until('nothing is parked', async () => (await scene.count('_parked')) === 0)
+  const { rows } = await scene.client.query('select error from twofold.dead_letter')
+  expect([runs, rows]).toEqual([before, [{ error: expect.stringMatching(/deadline .* was over; .*a explodes/) }]])
+})
+
 test('after a death with `park` the key of an SQL service waits until it is released', async () => {
   let broken = true
   scene.acts.set('a', async () => {

@@ -62,6 +62,10 @@ export const throwReject = stateful(orders, {
 const pairs = defineContract('pairs', {
   commands: {
     join: command({ input: z.object({ a: z.string(), b: z.string() }), key: (given) => [given.a, given.b] }),
+    either: command({
+      input: z.object({ ids: z.array(z.string()) }),
+      key: ({ ids }): string | string[] => (ids[1] === undefined ? (ids[0] ?? '') : ids),
+    }),
     merge: command({ input: z.object({ all: z.array(z.string()) }), key: (given) => given.all }),
     limit: command({
       input: z.object({ id: z.string(), max: z.int().default(10) }),
@@ -76,6 +80,10 @@ interface Pair {
 export const states = stateful(pairs, {
   entity: entity(pairs, { initial: (): Pair => ({ n: 0 }) }),
   handlers: {
+    // Where it is one key or a list, the handler has to tell which it got.
+    either(state) {
+      holds<Equals<typeof state, Pair | Pair[]>>()
+    },
     join([a, b]) {
       holds<Equals<[typeof a, typeof b], [Pair, Pair]>>()
     },
@@ -134,6 +142,7 @@ export const sqlPairs = statefulSql(pairs, {
       holds<Equals<typeof input, { a: string; b: string }>>()
     },
     async merge() {},
+    async either() {},
     async limit(input, { reject }) {
       holds<Equals<typeof input, { id: string; max: number }>>()
       if (input.max > 100) return reject.over()

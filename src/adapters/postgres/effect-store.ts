@@ -50,7 +50,7 @@ const OUTCOMES = `select ${OUTCOME_COLUMNS} from twofold._outcome where id = any
 // Joined and not compared with the array, so that each id is looked for in the table of its hour and not in all of them.
 const ENDED = 'select o.id from unnest($1::uuid[]) asked(id) join twofold._outcome o on o.id = asked.id'
 
-const PARKED_COLUMNS = `seq, partition, envelope, attempts, extract(epoch from due_at) * 1000 as "dueAt"`
+const PARKED_COLUMNS = `seq, partition, envelope, attempts, error, extract(epoch from due_at) * 1000 as "dueAt"`
 
 const PARKED_HEADS = `select distinct on (service, key) ${PARKED_COLUMNS} from twofold._parked where partition = any($1::int[])
   order by service, key, seq`
@@ -61,6 +61,10 @@ const PARKED = `select r.* from unnest($1::int[], $2::text[], $3::text[]) with o
 
 const BEGAN = `insert into twofold._attempt as a (id, count) select distinct id, 1 from unnest($1::uuid[]) id order by id
   on conflict (id) do update set count = a.count + 1`
+
+const TAKE_BACK = `with l as materialized (select id, count from twofold._attempt where id = any($1::uuid[]) order by id for update),
+  d as (delete from twofold._attempt a using l where a.id = l.id and l.count <= 1)
+  update twofold._attempt a set count = l.count - 1 from l where a.id = l.id and l.count > 1`
 
 const STILL_HELD = `select p.partition from unnest($1::int[], $2::bigint[]) t(partition, epoch)
   join twofold._partition p on p.partition = t.partition and p.epoch = t.epoch`
@@ -208,6 +212,10 @@ class PostgresEffectSession implements EffectSession {
     await run(this.#client, 'twofold_survived', text, [plainArray(commandIds)])
   }
 
+  async takeBack(commandIds: readonly string[]): Promise<void> {
+    await run(this.#client, 'twofold_take_back', TAKE_BACK, [plainArray(commandIds)])
+  }
+
   async stillHeld(fences: EffectBatch['fences']): Promise<ReadonlySet<number>> {
     const rows = await run<{ partition: number }>(this.#client, 'twofold_still_held', STILL_HELD, fenceArrays(fences))
     return new Set(rows.map((row) => row.partition))
@@ -279,11 +287,12 @@ interface ParkedRow {
   partition: number
   envelope: string
   attempts: number
+  error: string | null
   dueAt: string
 }
 
-function parkedCommand({ envelope, dueAt, seq, partition, attempts }: ParkedRow): ParkedCommand {
-  return { seq, partition, attempts, envelope: decodeEnvelope(envelope), dueAt: Number(dueAt) }
+function parkedCommand({ envelope, dueAt, seq, partition, attempts, error }: ParkedRow): ParkedCommand {
+  return { seq, partition, attempts, envelope: decodeEnvelope(envelope), dueAt: Number(dueAt), error: error ?? undefined }
 }
 
 async function store(client: pg.Client, { name, text, values }: CommitStatement): Promise<void> {

@@ -7,6 +7,9 @@ import type { LoadedEntity } from '../../ports/effect-store.ts'
 /**
  * One entity in memory. `text` is its state as of the last command that succeeded: writing needs that text anyway, so keeping it
  * makes undoing a failed command free (parse it again) and shows whether a command changed anything (compare).
+ *
+ * A cell is `loaded` (nothing of the program has run for it) or `open`: a command opens it, because `initial` and `upgrades` may throw, or never
+ * return, like any handler, and it is that command which fails then.
  */
 export class Cell {
   readonly entity: AnyEntity
@@ -15,39 +18,57 @@ export class Cell {
   stored: number
   /** The version after the commands of the batch under way. */
   version: number
-  text: string
   exists: boolean
   /** The bytes that `Cells` has counted for its bound. */
   counted = 0
+  #text: string | undefined
+  #loaded: LoadedEntity | undefined
   #state: unknown
   #fresh = false
 
-  /** @throws TwofoldError STATE_TOO_NEW, or whatever `initial` or an upgrade throws. */
   constructor(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined) {
-    const shape = newestShape(entity)
-    if (loaded !== undefined && loaded.shape > shape) {
-      const message = `the state of ${entity.service} '${key}' has shape ${loaded.shape}, this program knows ${shape}: only a newer program may change it`
-      throw new TwofoldError('STATE_TOO_NEW', message)
-    }
     this.entity = entity
     this.key = key
     this.stored = loaded?.version ?? 0
     this.version = this.stored
     this.exists = loaded?.state !== undefined
-    if (loaded?.state === undefined) this.text = this.initial()
-    else if (loaded.shape < shape) this.text = this.serialize(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
+    this.#loaded = loaded
+  }
+
+  /** To be called before anything else is asked of its state. @throws TwofoldError STATE_TOO_NEW, or whatever `initial` or an upgrade throws. */
+  open(): void {
+    if (this.#text !== undefined) return
+    const { entity, key } = this
+    const loaded = this.#loaded
+    const shape = newestShape(entity)
+    if (loaded !== undefined && loaded.shape > shape) {
+      const message = `the state of ${entity.service} '${key}' has shape ${loaded.shape}, this program knows ${shape}: only a newer program may change it`
+      throw new TwofoldError('STATE_TOO_NEW', message)
+    }
+    if (loaded?.state === undefined) this.#text = this.initial()
+    else if (loaded.shape < shape) this.#text = this.serialize(upgradeState(entity, loaded.shape, JSON.parse(loaded.state)))
     else {
       // What was stored in this shape is what `serialize` made then.
       this.#state = JSON.parse(loaded.state)
       this.#fresh = true
-      this.text = loaded.state
+      this.#text = loaded.state
     }
+    this.#loaded = undefined
+  }
+
+  get text(): string {
+    return this.#text ?? ''
+  }
+
+  /** About how much memory it takes, in characters of text. */
+  get size(): number {
+    return (this.#text ?? this.#loaded?.state ?? '').length
   }
 
   /** The state to hand to a handler. The same object until `undo`. */
   get state(): unknown {
     if (!this.#fresh) {
-      this.#state = JSON.parse(this.text)
+      this.#state = JSON.parse(this.#text ?? '')
       this.#fresh = true
     }
     return this.#state
@@ -69,11 +90,24 @@ export class Cell {
   keep(state: unknown, text: string): boolean {
     this.#state = state
     this.#fresh = true
-    if (text === this.text) return false
-    this.text = text
+    if (text === this.#text) return false
+    this.#text = text
     this.exists = true
     this.version += 1
     return true
+  }
+
+  /** Takes over what a handler put in the place of the state. That may be, or have in it, what is another key's, or the program's own. */
+  replace(text: string): void {
+    this.keep(undefined, text)
+    this.#fresh = false
+  }
+
+  /** It exists from here on, though it is as `initial` has it; if it does already this is nothing. */
+  create(): void {
+    if (this.exists) return
+    this.exists = true
+    this.version += 1
   }
 
   /** What a removed entity starts from again, as text. */
@@ -83,7 +117,7 @@ export class Cell {
 
   /** Removes the entity and leaves it at `initial`; true if there was one. */
   remove(initial: string): boolean {
-    this.text = initial
+    this.#text = initial
     this.#fresh = false
     if (!this.exists) return false
     this.exists = false
@@ -158,7 +192,7 @@ export class Cells {
         this.#young.set(service, cell.key, cell)
         cell.counted = 0
       }
-      const bytes = CELL_BYTES + cell.text.length * BYTES_PER_CHARACTER
+      const bytes = CELL_BYTES + cell.size * BYTES_PER_CHARACTER
       this.#bytes += bytes - cell.counted
       cell.counted = bytes
     }

@@ -11,8 +11,8 @@ import { ByKey, Cell, Cells, cellKey } from './cells.ts'
 import { afterCommit, beforeCommit } from './commit-points.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
-import { splitPieces, type Piece } from './pieces.ts'
-import { planBatch, UnreadableState, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
+import { cutAfter, halves, splitPieces, type Piece } from './pieces.ts'
+import { HOLD_MS_MAX, planBatch, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { SharedKeys } from './shared-keys.ts'
 import { tellDead } from './tell-dead.ts'
@@ -42,6 +42,8 @@ export interface CommitOptions {
   readonly lost: () => Promise<void>
   /** Aborted: this instance is stopping, and what is refused is not tried again. */
   readonly stopping: AbortSignal
+  /** A part of a batch is stored: it is slow, not stuck. */
+  readonly progressed: () => void
   /** A partition is no longer ours. */
   readonly fenced: (partitions: readonly number[]) => void
   /** Something waits in the log that these direct commands must not overtake: it is read before they are tried again. */
@@ -103,24 +105,28 @@ export class Committer {
     const planned = counts.failures === this.#failures ? this.#plan(piece, cells, new Map(), unread) : undefined
     if (planned !== undefined) session.encode(planned.batch)
     await this.#options.crash?.reach('engine.planned')
-    return { ...counts, pieces, planned }
+    if (planned === undefined || planned.taken === piece.works.length) return { ...counts, pieces, planned }
+    const { begun, rest } = cutAfter(piece, planned.taken)
+    return { ...counts, pieces: [begun, rest], planned }
   }
 
   /**
    * Runs and stores a batch in order and consumes the log rows it came in. Direct callers are answered. One after the other, in the
-   * order in which they were prepared.
+   * order in which they were prepared. `pauses`: nothing is planned behind it. Then it stores no more once its handlers have held the thread for
+   * long, and returns what is left: that comes next, before all else.
    */
-  async commit(prepared: PreparedBatch): Promise<void> {
+  async commit(prepared: PreparedBatch, pauses = false): Promise<readonly Piece[]> {
     const [first] = prepared.pieces
     // What comes after a batch that was given back must not overtake it.
     if (prepared.givenBack !== this.#givenBack) return this.#giveBack(prepared.pieces, 'the batch before it was given back')
-    if (first === undefined) return
+    if (first === undefined) return []
     const stale = prepared.planned !== undefined && prepared.failures !== this.#failures
     if (stale) this.#evict(first.works)
-    await this.#commitPieces(prepared.pieces, { planned: stale ? undefined : prepared.planned, unread: prepared.unread })
+    return this.#commitPieces(prepared.pieces, { planned: stale ? undefined : prepared.planned, unread: prepared.unread }, pauses)
   }
 
-  async #commitPieces(all: readonly Piece[], first: Attempt): Promise<void> {
+  async #commitPieces(all: readonly Piece[], first: Attempt, pauses: boolean): Promise<readonly Piece[]> {
+    const pauseAt = pauses ? performance.now() + HOLD_MS_MAX : Infinity
     let pieces = all
     let attempt = first
     let refused: ReadonlyMap<string, Error> = new Map()
@@ -128,13 +134,15 @@ export class Committer {
     let failed = false
     while (pieces.length > 0) {
       const [next, ...rest] = pieces
-      if (next === undefined) return
+      if (next === undefined) break
       let piece = next
       try {
-        await this.#commitPiece(piece, refused, attempt)
+        const taken = await this.#commitPiece(piece, refused, attempt)
         // What was planned since the first failure rests on a plan that was thrown away, or knows only some of these pieces.
         if (failed) this.#failures += 1
-        pieces = rest
+        pieces = taken < piece.works.length ? [cutAfter(piece, taken).rest, ...rest] : rest
+        this.#options.progressed()
+        if (performance.now() >= pauseAt) break
         attempts = 0
         refused = new Map()
       } catch (error) {
@@ -161,10 +169,11 @@ export class Committer {
         attempt = { planned: undefined, unread: first.unread }
       }
     }
+    return pieces
   }
 
-  /** Notes in `attempt` what it decides on. */
-  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<void> {
+  /** Notes in `attempt` what it decides on. Returns how many of its commands are stored: the first ones. */
+  async #commitPiece(piece: Piece, refused: ReadonlyMap<string, Error>, attempt: Attempt): Promise<number> {
     if (!this.#options.mayWrite()) throw new BatchAborted('fenced', 'the lease of this instance may have ended by its own clock')
     const session = await this.#options.session()
     if (piece.cross) return this.#commitCross(session, piece, refused, attempt.unread)
@@ -175,6 +184,7 @@ export class Committer {
     await session.commit(planned.batch)
     if (crash) await afterCommit(crash, planned.batch)
     this.#committed(planned)
+    return planned.taken
   }
 
   /** The cells of every command of a piece: those at hand, and the rest from the database. */
@@ -192,7 +202,7 @@ export class Committer {
     piece: Piece,
     refused: ReadonlyMap<string, Error>,
     unread: readonly number[] | undefined,
-  ): Promise<void> {
+  ): Promise<number> {
     const keys = keysOf(piece.works).filter(({ service }) => this.#options.entities.has(service))
     // All that its commit will check, before any row is locked: a takeover locks partitions in their order, and must not meet us half-way.
     const partitions = new Set(piece.works.map((work) => work.partition))
@@ -211,18 +221,16 @@ export class Committer {
     this.#committed(planned)
     // Other owners may write these next, so nothing of them is kept.
     this.#evict(piece.works)
+    return planned.taken
   }
 
-  #readCells(
-    keys: readonly { service: string; key: string }[],
-    loaded: readonly LoadedEntity[],
-  ): Pick<ByKey<Cell | UnreadableState>, 'get'> {
-    const cells = new ByKey<Cell | UnreadableState>()
+  #readCells(keys: readonly { service: string; key: string }[], loaded: readonly LoadedEntity[]): Pick<ByKey<Cell>, 'get'> {
+    const cells = new ByKey<Cell>()
     const found = new ByKey<LoadedEntity>()
     for (const row of loaded) found.set(row.service, row.key, row)
     for (const { service, key } of keys) {
       const entity = this.#options.entities.get(service)
-      if (entity) cells.set(service, key, readCell(entity, key, found.get(service, key)))
+      if (entity) cells.set(service, key, new Cell(entity, key, found.get(service, key)))
     }
     return cells
   }
@@ -237,6 +245,8 @@ export class Committer {
     const planned = this.#planned(piece, cells, refused, unread)
     for (const cell of planned.cells) cell.stored = cell.version
     this.#cells.keep(planned.cells)
+    // Those of the rest need not be loaded again.
+    for (const later of cells.slice(planned.taken)) this.#cells.keep(later.filter((cell) => cell !== undefined))
     return planned
   }
 
@@ -361,23 +371,17 @@ export class Committer {
     return splitPieces(kept, consumed, (work) => this.#isCross(work))
   }
 
-  #putBack(pieces: readonly Piece[]): void {
+  #putBack(pieces: readonly Piece[]): readonly Piece[] {
     this.#givenBack += 1
     this.#options.behind(pieces.flatMap((piece) => piece.works))
+    return []
   }
 
-  #giveBack(pieces: readonly Piece[], reason: string): void {
+  #giveBack(pieces: readonly Piece[], reason: string): readonly Piece[] {
     this.#givenBack += 1
     this.#options.log.warn({ reason }, 'batch given back')
     for (const piece of pieces) for (const work of piece.works) settle(work, { status: 'deferred' })
-  }
-}
-
-function readCell(entity: AnyEntity, key: string, loaded: LoadedEntity | undefined): Cell | UnreadableState {
-  try {
-    return new Cell(entity, key, loaded)
-  } catch (error) {
-    return new UnreadableState(error)
+    return []
   }
 }
 
@@ -391,12 +395,4 @@ function keysOf(works: readonly Work[]): { service: string; key: string }[] {
 /** Its commit may be stored, or be stored only later: whoever is told of it from here on, and wherever, is told that. */
 function inDoubt(piece: Piece): Piece {
   return { ...piece, works: piece.works.map((work): Work => ({ ...work, mayBeStored: true })) }
-}
-
-function halves(piece: Piece): Piece[] {
-  const middle = piece.works.length >> 1
-  return [
-    { cross: piece.cross, works: piece.works.slice(0, middle), consumed: [] },
-    { cross: piece.cross, works: piece.works.slice(middle), consumed: piece.consumed },
-  ]
 }

@@ -14,9 +14,10 @@ import { Committer, type CommitOptions, type PreparedBatch } from './commit-work
 import type { HandlerTurn } from './handler-turns.ts'
 import { HeldPartitions } from './held-partitions.ts'
 import { LaneSession } from './lane-session.ts'
-import { runLeftBehind } from './left-behind.ts'
+import { runLeftBehind, takeBack } from './left-behind.ts'
 import { Mailbox } from './mailbox.ts'
 import { Parking } from './parking.ts'
+import { PausedBatch } from './paused-batch.ts'
 import type { Relay } from './relay.ts'
 import { noteParked } from './take-parked.ts'
 import { takeTurn } from './take-turn.ts'
@@ -42,13 +43,13 @@ export interface LaneOptions extends Pick<
   readonly carried?: ((ring: () => void) => { readonly works: CarriedWorks; readonly relay: Relay }) | undefined
 }
 
-/** Told when a batch is over, and whether it was stored. */
-type Over = (stored: boolean) => void
+/** Told when a batch is over, and whether it was stored; `undefined`: a part of it, and the rest comes next. */
+type Over = (stored: boolean | undefined) => void
 
 /**
  * A lane is `idle` (asleep until rung or until its poll), `working` (a batch is being committed, perhaps the next one planned) or
  * `changing` (no commit is under way, partitions are taken up or given up). Partitions change hands only then, so a batch never sees its
- * ownership change except by being fenced.
+ * ownership change except by being fenced. What is left of a batch that had to pause is the next batch, as far as it is still ours then.
  */
 export class Lane implements Service {
   readonly #options: LaneOptions
@@ -64,9 +65,12 @@ export class Lane implements Service {
   /** The batch that is being planned, and the one that is being committed. */
   #next: Collected = NOTHING
   #current: Collected = NOTHING
+  readonly #paused = new PausedBatch()
   #underWay: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
   #busySince: number | undefined
+  /** It is slow, not stuck. */
+  readonly #progressed = (): void => void (this.#busySince = performance.now())
   /** Something waits in the log: it is read next, however quiet it was. */
   #mustRead = false
   #loop: Promise<void> | undefined
@@ -86,6 +90,7 @@ export class Lane implements Service {
       stopping: this.#stopping.signal,
       fenced: (partitions) => this.#fenced(partitions),
       behind: (works) => this.#mailbox.putBack(works),
+      progressed: this.#progressed,
     })
     this.#sql = options.sql?.({
       held: this.#held,
@@ -126,7 +131,7 @@ export class Lane implements Service {
   /** Whether this very process has the command in a batch right now. */
   inHand(commandId: string): boolean {
     const batches = [this.#current, this.#next].flatMap(({ works, left }) => [...works, ...left])
-    return batches.some((work) => work.envelope.id === commandId) || this.#sql?.inHand(commandId) === true
+    return [...batches, ...this.#paused.works].some((work) => work.envelope.id === commandId) || this.#sql?.inHand(commandId) === true
   }
 
   /** For how long nothing has come to an end, in milliseconds; 0 when idle. A stuck lane must not have its lease renewed. */
@@ -212,12 +217,14 @@ export class Lane implements Service {
         await this.#settled().catch(() => undefined)
         if (this.#stopping.signal.aborted) break
         failures += 1
+        this.#paused.defer()
         this.#options.log.error({ err: error, failures }, 'the engine could not go on with a batch; it starts anew')
         if (failures > 1) await pause(backoffMs(failures, { minMs: 100, maxMs: 5000 }), this.#stopping.signal)
         await this.#reconnect()
       }
     }
     await this.#settled().catch(() => undefined)
+    this.#paused.defer()
   }
 
   /** One batch: collected, planned, and its commit begun. False: there was nothing to do. */
@@ -229,9 +236,9 @@ export class Lane implements Service {
     try {
       // Whoever was answered just now, or is just arriving, shares this batch.
       await new Promise(setImmediate)
-      this.#next = await this.#collect()
+      this.#next = this.#paused.take(this.#held) ?? (await this.#collect())
       const { works, rows, left, diverted, unread, stored } = this.#next
-      over = stored
+      over = (isStored = true) => stored?.(isStored)
       if (left.length > 0 && !(await this.#runLeft(left, givenBack))) return this.#deferNext()
       done = works.length + rows.length === 0
       // Where the log was quiet it is not read just because of them.
@@ -240,13 +247,15 @@ export class Lane implements Service {
       if (end === undefined) return this.#deferNext()
       over = (isStored) => {
         end()
-        stored?.(isStored)
+        if (isStored !== undefined) stored?.(isStored)
       }
       const prepared = { ...(await this.#committer.prepare(works, rows, unread)), givenBack }
+      // Nothing is planned behind it.
+      const pauses = prepared.planned === undefined || prepared.pieces.length > 1 || works.length < this.#options.overlapMin
       await this.#settled()
-      this.#begin(prepared, over)
+      this.#begin(prepared, pauses, over)
       over = undefined
-      if (prepared.planned === undefined || works.length < this.#options.overlapMin) await this.#settled()
+      if (pauses) await this.#settled()
       return true
     } catch (error) {
       // Whether the last commit was stored may be unknown; the same id in the log can only be answered, never run twice.
@@ -268,10 +277,11 @@ export class Lane implements Service {
       committer: this.#committer,
       begunHere: this.#begunHere,
       turn: (works, alone) => {
-        // It is slow, not stuck.
-        this.#busySince = performance.now()
+        this.#progressed()
         return this.#turn(works, alone)
       },
+      isOurs: ({ partition }) => this.#held.has(partition),
+      mustPause: () => this.#changes.size > 0 || this.#stopping.signal.aborted,
       crash: this.#options.crash,
       shared: this.#next.shared,
     })
@@ -291,7 +301,7 @@ export class Lane implements Service {
       await this.#wake.sleep(IDLE_MS_MAX)
       if (this.#stopping.signal.aborted) throw new BatchAborted('lost', 'this instance is stopping')
     }
-    this.#busySince = performance.now()
+    this.#progressed()
   }
 
   /** What came behind something that was given back must not overtake it. */
@@ -300,16 +310,16 @@ export class Lane implements Service {
     return true
   }
 
-  #begin(prepared: PreparedBatch, over: Over | undefined): void {
+  #begin(prepared: PreparedBatch, pauses: boolean, over: Over | undefined): void {
     const { givenBack } = this.#committer
-    let stored = false
+    let stored: boolean | undefined = false
     const collected = this.#next
     this.#current = collected
     this.#next = NOTHING
-    this.#busySince = performance.now()
+    this.#progressed()
     this.#underWay = this.#committer
-      .commit(prepared)
-      .then(() => void (stored = this.#committer.givenBack === givenBack))
+      .commit(prepared, pauses)
+      .then((left) => void (stored = this.#paused.keep(collected, left) ? undefined : this.#committer.givenBack === givenBack))
       .catch((error: unknown) => {
         for (const work of collected.works) settle(work, { status: 'deferred', begun: true })
         this.#failure = { error }
@@ -371,6 +381,7 @@ export class Lane implements Service {
         const session = await this.#session.open()
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
+        await takeBack(session, this.#begunHere, [...this.#begunHere])
         const heads = await session.parkedHeads(numbers)
         this.#parking.lookAgain(this.#options.now())
         noteParked(heads, this.#held.abandoned, this.#parking, this.#options.now)

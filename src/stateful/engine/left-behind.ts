@@ -12,10 +12,14 @@ import type { Work } from './work.ts'
 export interface LeftBehindOptions {
   readonly session: EffectSession
   readonly committer: Committer
-  /** What this very process has begun so far: when it is run again, it was a connection that ended and not the process. */
+  /** What this very process has begun and not brought to an end: when it is run again, it was a connection that ended and not the process. */
   readonly begunHere: Set<string>
   /** Waits until these may run, `alone` or beside handlers of SQL commands; what it returns lets others go on. Undefined: they are not ours any more. */
   readonly turn: (works: readonly Work[], alone: boolean) => Promise<(() => void) | undefined>
+  /** False: its partition was lost, and it was not run to its end here. */
+  readonly isOurs: (work: Work) => boolean
+  /** Others wait for this lane: what has not begun goes back to where it came from. */
+  readonly mustPause: () => boolean
   readonly crash?: CrashPoints | undefined
   /** Rows that others consume, because they hold commands of SQL services too. */
   readonly shared?: ReadonlySet<string> | undefined
@@ -28,33 +32,55 @@ interface Group {
 }
 
 /** Runs them in order, one group after the other. False: something was given back, and nothing may overtake it. */
-export async function runLeftBehind(
-  left: readonly Work[],
-  { session, committer, begunHere, turn, crash, shared }: LeftBehindOptions,
-): Promise<boolean> {
-  const again = left.map(({ envelope }) => envelope.id).filter((id) => begunHere.has(id))
-  if (again.length > 0) await session.survived(again)
+export async function runLeftBehind(left: readonly Work[], options: LeftBehindOptions): Promise<boolean> {
+  const { session, begunHere, turn, crash, shared } = options
+  await takeBack(session, begunHere, [...begunHere])
   const before = await session.begunBefore(left.map(({ envelope }) => envelope.id))
   for (const { works, rows, isSuspect } of groupsOf(left, ({ envelope }) => before.has(envelope.id), shared)) {
     const end = await turn(works, isSuspect)
     if (end === undefined) return false
+    const ids = works.map(({ envelope }) => envelope.id)
     try {
-      const ids = works.map(({ envelope }) => envelope.id)
       for (const id of ids) begunHere.add(id)
       await session.began(ids)
       await crash?.reach('left-behind.begun')
       const begun = works.map((work) => ({ ...work, begun: (before.get(work.envelope.id) ?? 0) + 1 }))
-      const { givenBack } = committer
-      await committer.commit(await committer.prepare(begun, rows))
-      if (committer.givenBack !== givenBack) return false
+      if (!(await haveRun(begun, rows, options))) return false
       await crash?.reach('left-behind.run')
       await session.survived(ids)
       for (const id of ids) begunHere.delete(id)
     } finally {
       end()
+      // Whoever serves these partitions next must not hold it against them. Where the connection is gone that is done on the next one.
+      await takeBack(session, begunHere, ids).catch(() => undefined)
     }
   }
   return true
+}
+
+/** In one batch or, where they are slow, in several. False: some of it was given back. */
+async function haveRun(
+  works: readonly Work[],
+  rows: readonly string[],
+  { committer, mustPause, isOurs }: LeftBehindOptions,
+): Promise<boolean> {
+  const { givenBack } = committer
+  let rest: Pick<Group, 'works' | 'rows'> = { works: [...works], rows: [...rows] }
+  while (rest.works.length + rest.rows.length > 0) {
+    if (mustPause()) return false
+    const pieces = await committer.commit(await committer.prepare(rest.works, rest.rows), true)
+    if (committer.givenBack !== givenBack) return false
+    rest = { works: pieces.flatMap((piece) => piece.works), rows: pieces.flatMap((piece) => piece.consumed) }
+  }
+  return works.every(isOurs)
+}
+
+/** These were begun here, and this process is still there: whether they have run or not, that was no run that ended it. */
+export async function takeBack(session: Pick<EffectSession, 'takeBack'>, begunHere: Set<string>, ids: readonly string[]): Promise<void> {
+  const begun = ids.filter((id) => begunHere.has(id))
+  if (begun.length === 0) return
+  await session.takeBack(begun)
+  for (const id of begun) begunHere.delete(id)
 }
 
 /** Suspects alone, the others together, all in their order. A log row is consumed by the group that has its last command. */

@@ -13,6 +13,29 @@ export interface Piece {
   readonly consumed: string[]
 }
 
+/** Its first `taken` commands, and the rest of them. A log row goes with its last command. */
+export function cutAfter({ cross, works, consumed }: Piece, taken: number): { readonly begun: Piece; readonly rest: Piece } {
+  const later = works.slice(taken)
+  const laterRows = rowsOf(later)
+  return {
+    begun: { cross, works: works.slice(0, taken), consumed: consumed.filter((row) => !laterRows.has(row)) },
+    rest: { cross, works: later, consumed: consumed.filter((row) => laterRows.has(row)) },
+  }
+}
+
+export function halves({ cross, works, consumed }: Piece): Piece[] {
+  const middle = works.length >> 1
+  return [
+    { cross, works: works.slice(0, middle), consumed: [] },
+    { cross, works: works.slice(middle), consumed },
+  ]
+}
+
+/** The log rows that these came in. */
+export function rowsOf(works: readonly Work[]): ReadonlySet<string> {
+  return new Set(works.flatMap(({ origin }) => (origin.from === 'log' ? [origin.row] : [])))
+}
+
 /**
  * Keeps the order of every home key: once a command of a key is in a cross piece, all later ones of that key are too, and the
  * cross pieces run after the plain one. A log row is consumed by the last piece that has a command of it, so that a crash in

@@ -22,25 +22,17 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import { backoffMs } from '../../runtime/backoff.ts'
 import { cellKey, type Cell } from './cells.ts'
 import { dueAfter } from './parking.ts'
+import { rowsOf } from './pieces.ts'
 import type { CommandRunner, Emitted, Ran } from './run-command.ts'
 import type { Work } from './work.ts'
 
-/** A state that this program cannot read: its commands fail, their neighbours go on. */
-export class UnreadableState {
-  readonly error: unknown
-
-  constructor(error: unknown) {
-    this.error = error
-  }
-}
-
 /** The cells of one command, in the order of its keys; undefined for a service that this program does not know. */
-export type LoadedCells = readonly (Cell | UnreadableState | undefined)[]
+export type LoadedCells = readonly (Cell | undefined)[]
 
 /** What a batch is planned with. */
 export interface PlanOptions {
   readonly runners: ReadonlyMap<string, Pick<CommandRunner, 'command' | 'run'>>
-  /** The cells of every command, loaded; or why one could not be made of what is stored. None for a command whose state Twofold does not keep. */
+  /** The cells of every command, loaded. None for a command whose state Twofold does not keep. */
   readonly cells: readonly LoadedCells[]
   /** Whether a key waits behind a failing head. */
   readonly parkedKey: (service: string, key: string) => boolean
@@ -51,7 +43,7 @@ export interface PlanOptions {
   readonly epochOf: (partition: number) => string
   /** The number of the last committed event of a partition. */
   readonly lastEvent: (partition: number) => number
-  /** Rows that are consumed by this batch. */
+  /** Rows that are consumed once all of these commands are in a batch. */
   readonly consumed: readonly string[]
   /** Commands whose values the database refused, by id: they fail without being run. */
   readonly refused: ReadonlyMap<string, Error>
@@ -60,6 +52,8 @@ export interface PlanOptions {
   readonly unread?: readonly number[] | undefined
   /** How old a service's command of the log may be that is run, in milliseconds: of an older one it is not known much longer whether it has run. */
   readonly carriedMsMax: ((service: string) => number) | undefined
+  /** They have run already, and how they ended is only to be stored. Default: they have not. */
+  readonly hasRun?: boolean
 }
 
 /** A key that waits, and when its head is due. */
@@ -75,6 +69,8 @@ export interface ParkedKey {
 /** A batch ready to be stored, and what is to be told and remembered once it is. */
 export interface PlannedBatch {
   readonly batch: EffectBatch
+  /** So many of the commands are in it, the first ones: beyond them the handlers would have held the thread for too long. */
+  readonly taken: number
   readonly cells: ReadonlySet<Cell>
   readonly answers: readonly { readonly work: Work; readonly result: DirectResult }[]
   /** Keys (by `cellKey`) that wait now. */
@@ -82,11 +78,29 @@ export interface PlannedBatch {
   readonly lastEvents: ReadonlyMap<number, number>
 }
 
-/** Plans a batch; see `BatchPlan` for what happens to each command. */
+/**
+ * So long the handlers of one batch hold the thread, in milliseconds, and the one that is running then. What is left of the batch waits for the
+ * next one: between two the lease is renewed, partitions change hands, and all else of the process gets its turn. A renewal takes a few such
+ * turns, and the shortest lease is 500 ms. A batch of usual handlers is planned in a fraction of it.
+ */
+export const HOLD_MS_MAX = 50
+
+/** Plans a batch, or as much of it as there is time for; see `BatchPlan` for what happens to each command. */
 export function planBatch(works: readonly Work[], options: PlanOptions): PlannedBatch {
   const plan = new BatchPlan(options)
-  for (const [at, work] of works.entries()) plan.add(work, options.cells[at] ?? [])
-  return plan.finish()
+  const until = performance.now() + HOLD_MS_MAX
+  let taken = 0
+  for (const work of works) {
+    plan.add(work, options.cells[taken] ?? [])
+    taken += 1
+    if (performance.now() >= until) break
+  }
+  if (taken === works.length) return plan.finish(taken, options.consumed)
+  const later = rowsOf(works.slice(taken))
+  return plan.finish(
+    taken,
+    options.consumed.filter((row) => !later.has(row)),
+  )
 }
 
 class BatchPlan {
@@ -128,9 +142,9 @@ class BatchPlan {
     const refusal = this.#options.refused.get(envelope.id)
     if (refusal !== undefined) return this.#failed(work, refusal)
     if (endsProcesses(work)) return this.#die(work, endedProcess(), BEGUN_MAX)
+    const late = this.#options.hasRun === true ? undefined : pastDeadline(work, this.#commandOf(envelope), this.#options.now)
+    if (late !== undefined) return this.#failed(work, late)
     const runner = this.#options.runners.get(envelope.service)
-    const unreadable = loaded.find((cell) => cell instanceof UnreadableState)
-    if (unreadable instanceof UnreadableState) return this.#failed(work, unreadable.error)
     const cells = runner === undefined ? [] : (loaded as readonly Cell[])
     for (const cell of cells) this.#cells.add(cell)
     for (let at = 1; at < cells.length; at += 1) {
@@ -151,10 +165,10 @@ class BatchPlan {
     if (condition !== undefined && !isKnown(condition)) return { status: 'failed', error: unknownCondition(condition) }
     if (condition !== undefined && home !== undefined && !conditionHolds(condition, home))
       return { status: 'rejected', code: PRECONDITION_FAILED, data: undefined }
-    return runner.run(command, input, cells, { commandId: id, now: this.#now, traceparent })
+    return runner.run(command, input, cells, { commandId: id, now: this.#now, traceparent, creates: condition === 'absent' })
   }
 
-  finish(): PlannedBatch {
+  finish(taken: number, consumed: readonly string[]): PlannedBatch {
     const writes: EntityWrite[] = []
     const reads: EntityRead[] = []
     for (const cell of this.#cells) {
@@ -163,7 +177,7 @@ class BatchPlan {
       if (version === stored) reads.push({ service, key, version })
       else writes.push({ service, key, from: stored, version, shape: newestShape(entity), state: cell.exists ? cell.text : undefined })
     }
-    const { epochOf, consumed, unread } = this.#options
+    const { epochOf, unread } = this.#options
     const batch: EffectBatch = {
       fences: [...this.#partitions].map((partition) => ({ partition, epoch: epochOf(partition) })),
       writes: writes.toSorted(byKey),
@@ -179,7 +193,7 @@ class BatchPlan {
       unread,
     }
     const lastEvents = new Map([...this.#events].map(([partition, { last }]) => [partition, last]))
-    return { batch, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
+    return { batch, taken, cells: this.#cells, answers: this.#answers, parkedKeys: this.#parkedKeys, lastEvents }
   }
 
   #packed(partition: number, { kinds, lines, last }: { kinds: readonly AnyEvent[]; lines: readonly string[]; last: number }): EventAppend {
@@ -249,6 +263,7 @@ class BatchPlan {
     const message = error instanceof Error ? error.message : String(error)
     // While a newer program is being rolled out an older one may meet its states. That is nobody's failure: the command waits for it.
     if (isTwofoldError(error, 'STATE_TOO_NEW')) return this.#park(work, before, retry.maxMs, message)
+    if (error instanceof PastDeadline) return this.#die(work, error, before)
     const attempts = before + 1
     const delayMs = backoffMs(attempts, retry)
     const late = retry.deadlineMs !== false && this.#options.now + delayMs > madeAt(work.envelope.id) + retry.deadlineMs
@@ -310,6 +325,22 @@ export function endsProcesses({ begun = 0 }: Work): boolean {
 export function isExpired({ envelope, origin }: Work, { carriedMsMax, now }: Pick<PlanOptions, 'carriedMsMax' | 'now'>): boolean {
   const waited = origin.from === 'log' || origin.from === 'carried'
   return carriedMsMax !== undefined && waited && now - madeAt(envelope.id) > carriedMsMax(envelope.service)
+}
+
+/** A command that has failed before is not tried again. */
+class PastDeadline extends Error {
+  override readonly name = 'PastDeadline'
+}
+
+/**
+ * Why a command that has failed is not tried again: its pause ended before its deadline, and yet it is its turn only now. The first attempt is
+ * made however late it is.
+ */
+export function pastDeadline({ envelope, origin }: Work, { retry }: Pick<AnyCommand, 'retry'>, now: number): PastDeadline | undefined {
+  if (origin.from !== 'parked' || origin.attempts === 0 || retry.deadlineMs === false) return undefined
+  if (now <= madeAt(envelope.id) + retry.deadlineMs) return undefined
+  const last = origin.error === undefined ? '' : `; it had failed with: ${origin.error}`
+  return new PastDeadline(`it was not tried again, because its deadline (${retry.deadlineMs} ms) was over${last}`)
 }
 
 /** A newer program may demand what this one cannot decide: such a command waits alone for one that can. */

@@ -6,6 +6,7 @@ import { entity } from '../../contract/entity.ts'
 import { event } from '../../contract/event.ts'
 import { TwofoldError } from '../../errors.ts'
 import { stateful, type AnyStateful } from '../stateful.ts'
+import type { HandlerWatch } from './watchdog.ts'
 import { Cell } from './cells.ts'
 import { CommandRunner, type Ran } from './run-command.ts'
 
@@ -173,4 +174,138 @@ test('a state that is not JSON fails the command and leaves no trace', () => {
   const cell = cellOf('a', 5)
   expect(run('cycle', [cell]).status).toBe('failed')
   expect(run('add', [cell])).toMatchObject({ reply: '{"total":7}' })
+})
+
+const pairInput = z.object({ keys: z.array(z.string()), by: z.int() })
+const plain = defineContract('plain', {
+  commands: {
+    take: command({ input: pairInput, key: ({ keys }) => keys }),
+    name: command({ input: pairInput, key: ({ keys }) => keys }),
+    drop: command({ input: pairInput, key: ({ keys }) => keys }),
+    either: command({
+      input: pairInput,
+      key: ({ keys }): string | string[] => (keys.length === 1 ? (keys[0] ?? '') : keys),
+      reply: z.object({ got: z.string() }),
+    }),
+    one: command({ input: pairInput, key: ({ keys }) => keys[0] ?? '' }),
+    touch: command({ input: pairInput, key: ({ keys }) => keys }),
+  },
+})
+const plainSide = stateful(plain, {
+  entity: entity(plain, { initial: (): number => 5 }),
+  handlers: {
+    take([from = 0, to = 0], { by }, { replace }) {
+      replace(to, to + by)
+      replace(from, from - by)
+    },
+    name([from = 0, to = 0], { keys: [first, second], by }, { replace }) {
+      replace(to, to + by, second)
+      replace(from, from - by, first)
+    },
+    drop([, second = 0], { keys }, { remove, exists }) {
+      if (exists(second, keys[1])) remove(second, keys[1])
+    },
+    either: (state) => ({ got: Array.isArray(state) ? `a list of ${state.length}` : 'one' }),
+    one: () => undefined,
+    touch: () => undefined,
+  },
+})
+const plainRunner = new CommandRunner(plainSide as unknown as AnyStateful)
+const plainCells = (...states: (number | undefined)[]): Cell[] =>
+  states.map((state, at) => {
+    const key = `k${at}`
+    return new Cell(
+      plainSide.entity,
+      key,
+      state === undefined ? undefined : { service: 'plain', key, version: 3, shape: 1, state: `${state}` },
+    )
+  })
+const runPlain = (name: string, cells: Cell[], given: { readonly creates?: boolean } = {}): Ran =>
+  plainRunner.run(name, JSON.stringify({ keys: cells.map(({ key }) => key), by: 2 }), cells, { commandId: 'id', now, ...given })
+
+test('equal plain states of several keys are not mixed up: their key tells them apart, and without it the command fails', () => {
+  const cells = plainCells(7, 7)
+  expect(runPlain('take', cells)).toMatchObject({
+    status: 'failed',
+    error: { code: 'HANDLER_MISUSED', message: expect.stringContaining('equal states') },
+  })
+  expect(cells.map(({ text, version }) => [text, version])).toEqual([
+    ['7', 3],
+    ['7', 3],
+  ])
+  expect(runPlain('name', cells).status).toBe('succeeded')
+  expect(cells.map(({ text }) => text)).toEqual(['5', '9'])
+  // Here the first is replaced by what the second was.
+  const crossing = plainCells(9, 7)
+  expect([runPlain('name', crossing).status, crossing.map(({ text }) => text)]).toEqual(['succeeded', ['7', '9']])
+})
+
+test('one of several keys with equal plain states is removed, and no other', () => {
+  const cells = plainCells(7, 7, 7)
+  expect(runPlain('drop', cells).status).toBe('succeeded')
+  expect(cells.map(({ exists }) => exists)).toEqual([true, false, true])
+})
+
+test('whether a handler gets one state or a list follows from the key of this input, not of an earlier one', () => {
+  const reply = (count: number): Ran => runPlain('either', plainCells(...Array.from({ length: count }, () => 1)))
+  expect([reply(1), reply(2), reply(1)]).toMatchObject([
+    { reply: '{"got":"one"}' },
+    { reply: '{"got":"a list of 2"}' },
+    { reply: '{"got":"one"}' },
+  ])
+})
+
+test('a command with more keys than its contract has now fails and does not run on the first alone', () => {
+  expect(runPlain('one', plainCells(1, 1))).toMatchObject({ status: 'failed', error: { code: 'HANDLER_MISUSED' } })
+})
+
+test('what creates an entity creates it once, also where its handler leaves it as initial has it', () => {
+  const [home, other] = plainCells(undefined, undefined) as [Cell, Cell]
+  expect(runPlain('touch', [home, other], { creates: true }).status).toBe('succeeded')
+  expect([home, other].map(({ exists, version, text }) => [exists, version, text])).toEqual([
+    [true, 1, '5'],
+    [false, 0, '5'],
+  ])
+})
+
+test('what a handler makes of one state out of another is not the same object: a later change of one leaves the other', () => {
+  const cells = [cellOf('a', 5), cellOf('b', 1)]
+  const copying = new CommandRunner({
+    ...side,
+    handlers: {
+      ...side.handlers,
+      move([from, to]: [Counter, Counter], _: unknown, { replace }: { replace: (current: Counter, next: Counter) => void }) {
+        to.seen = from.seen
+        replace(from, to)
+      },
+    },
+  } as unknown as AnyStateful)
+  expect(copying.run('move', JSON.stringify({ key: 'a', to: 'b', by: 2 }), cells, { commandId: 'id', now }).status).toBe('succeeded')
+  run('add', [cells[0] as Cell])
+  run('add', [cells[1] as Cell], { key: 'b' })
+  expect(cells.map(({ text }) => JSON.parse(text).seen)).toEqual([
+    ['a', 'after the emit'],
+    ['b', 'after the emit'],
+  ])
+})
+
+test('initial and upgrades run under watch and fail the command they run for, which may be tried again', () => {
+  const heard: string[] = []
+  const watch: HandlerWatch = { began: (id) => void heard.push(`began ${id}`), ended: () => void heard.push('ended') }
+  let fails = true
+  const upgrade = (old: Counter): Counter => {
+    heard.push('upgraded')
+    if (fails) throw new Error('no upgrade')
+    return { ...old, total: old.total * 100 }
+  }
+  const lifted = { ...side, entity: entity(counters, { initial: (): Counter => ({ total: 0, seen: [] }), upgrades: [upgrade] }) }
+  const watched = new CommandRunner(lifted as unknown as AnyStateful, watch)
+  const cell = new Cell(lifted.entity, 'a', { service: 'counters', key: 'a', version: 3, shape: 1, state: '{"total":2,"seen":[]}' })
+  expect(heard).toEqual([])
+  const add = (): Ran => watched.run('add', JSON.stringify({ key: 'a', by: 2 }), [cell], { commandId: 'id', now })
+  expect(add()).toMatchObject({ status: 'failed', error: new Error('no upgrade') })
+  expect(heard).toEqual(['began id', 'upgraded', 'ended'])
+  fails = false
+  expect(add()).toMatchObject({ status: 'succeeded', reply: '{"total":202}' })
+  expect(cell.version).toBe(4)
 })

@@ -24,13 +24,6 @@ export type Ran =
   | { readonly status: 'rejected'; readonly code: string; readonly data: string | undefined }
   | { readonly status: 'failed'; readonly error: unknown }
 
-/** What a handler is told of its command besides state and input. */
-interface RunGiven {
-  readonly commandId: string
-  readonly now: Date
-  readonly traceparent?: string | undefined
-}
-
 /** What a handler does during its run. There is one at a time: handlers are synchronous. */
 interface Run {
   readonly cells: readonly Cell[]
@@ -40,13 +33,21 @@ interface Run {
   removed: Set<Cell> | undefined
 }
 
-/** A command of this side, ready to run. `single`: its handler gets one state, not a list of them. */
+/** A command of this side, ready to run. */
 interface Ready {
   readonly command: AnyCommand
   readonly handler: AnyHandler
   /** One for all runs, filled anew for each: nobody has it between two runs, because handlers are synchronous. */
   readonly context: { -readonly [Field in keyof AnyContext]: AnyContext[Field] }
-  single: boolean | undefined
+}
+
+/** What a run is given besides its input and its states. */
+export interface Given {
+  readonly commandId: string
+  readonly now: Date
+  readonly traceparent?: string | undefined
+  /** The home entity, which does not exist, exists when this has succeeded, whatever the handler made of its state. Default: no. */
+  readonly creates?: boolean
 }
 
 const NO_EVENTS: readonly Emitted[] = []
@@ -72,7 +73,7 @@ export class CommandRunner {
       Object.values(side.contract.commands).map((command) => {
         const handler = side.handlers[command.name]
         if (handler === undefined) throw new TwofoldError('INVALID_APP', `command ${command.service}.${command.name} has no handler`)
-        return [command.name, { command, handler, context: this.#contextOf(command), single: undefined }]
+        return [command.name, { command, handler, context: this.#contextOf(command) }]
       }),
     )
   }
@@ -83,7 +84,7 @@ export class CommandRunner {
   }
 
   /** Validates `input` again (it may have been queued before a deploy) and runs the handler. Never throws. */
-  run(name: string, input: string, cells: readonly Cell[], given: RunGiven): Ran {
+  run(name: string, input: string, cells: readonly Cell[], given: Given): Ran {
     const known = this.#commands.get(name)
     if (known === undefined) return { status: 'failed', error: unknown(this.#side.contract.name, name) }
     const distinct = cells.length === 1 ? cells : [...new Set(cells)]
@@ -92,16 +93,15 @@ export class CommandRunner {
     this.#watch?.began(given.commandId)
     try {
       const parsed = checked(known.command.input, JSON.parse(input), `the input of ${this.#side.contract.name}.${name}`)
-      // One key or a list of them is a matter of the contract's types: it is the same for every input.
-      known.single ??= typeof known.command.key(parsed, given) === 'string'
+      for (const cell of distinct) cell.open()
       // The same key twice is the same object, so that money moved to itself is not made.
-      const states = known.single ? cells[0]?.state : cells.map((cell) => cell.state)
+      const states = isSingle(known.command, parsed, given.commandId, cells) ? cells[0]?.state : cells.map((cell) => cell.state)
       const { context } = known
       context.key = cells[0]?.key ?? ''
       context.commandId = given.commandId
       context.now = given.now
       context.traceparent = given.traceparent
-      return this.#keep(known.command, known.handler(states, parsed, context), run)
+      return this.#keep(known.command, known.handler(states, parsed, context), run, given.creates === true)
     } catch (error) {
       for (const cell of distinct) cell.undo()
       if (!(error instanceof RejectedByHandler)) return { status: 'failed', error }
@@ -112,7 +112,7 @@ export class CommandRunner {
     }
   }
 
-  #keep(command: AnyCommand, reply: unknown, run: Run): Ran {
+  #keep(command: AnyCommand, reply: unknown, run: Run, creates: boolean): Ran {
     if (typeof (reply as { then?: unknown } | null | undefined)?.then === 'function') {
       // It fails its command here. What becomes of it later is nobody's business any more, and must not end the process.
       Promise.resolve(reply).catch(() => undefined)
@@ -123,6 +123,7 @@ export class CommandRunner {
     if (run.cells.length === 1 && first !== undefined && run.replaced === undefined && run.removed === undefined)
       first.keep(first.state, first.serialize(first.state))
     else keepAll(run)
+    if (creates && first !== undefined && run.removed?.has(first) !== true) first.create()
     return { status: 'succeeded', reply: text, events: run.events ?? NO_EVENTS }
   }
 
@@ -140,17 +141,17 @@ export class CommandRunner {
     }
   }
 
-  readonly #replace = (current: unknown, next: unknown): void => {
+  readonly #replace = (current: unknown, next: unknown, key?: string): void => {
     const run = this.#current('replace')
-    run.replaced = (run.replaced ?? new Map<Cell, unknown>()).set(cellOf(run, current), next)
+    run.replaced = (run.replaced ?? new Map<Cell, unknown>()).set(cellOf(run, current, key), next)
   }
 
-  readonly #remove = (current: unknown): void => {
+  readonly #remove = (current: unknown, key?: string): void => {
     const run = this.#current('remove')
-    run.removed = (run.removed ?? new Set<Cell>()).add(cellOf(run, current))
+    run.removed = (run.removed ?? new Set<Cell>()).add(cellOf(run, current, key))
   }
 
-  readonly #exists = (current: unknown): boolean => cellOf(this.#current('exists'), current).exists
+  readonly #exists = (current: unknown, key?: string): boolean => cellOf(this.#current('exists'), current, key).exists
 
   #current(what: string): Run {
     if (this.#run === undefined)
@@ -165,8 +166,16 @@ function keepAll({ cells, replaced, removed }: Run): void {
   const texts = cells.map((cell, at) => (removed?.has(cell) ? cell.initial() : cell.serialize(states[at])))
   for (const [at, cell] of cells.entries()) {
     if (removed?.has(cell)) cell.remove(texts[at] ?? '')
-    else cell.keep(states[at], texts[at] ?? '')
+    // With several keys a part of one state may have become a part of another: what changes one of them later must not change both.
+    else cell.replace(texts[at] ?? '')
   }
+}
+
+/** Whether the handler gets one state and not a list of them: as this input's key is one text or a list of them. */
+function isSingle({ key, service, name }: AnyCommand, parsed: unknown, commandId: string, cells: readonly Cell[]): boolean {
+  const isText = typeof key(parsed, { commandId }) === 'string'
+  if (!isText || cells.length === 1) return isText
+  throw misused(`${service}.${name} was sent with ${cells.length} keys, and its key is one text now; it may come from another program`)
 }
 
 export function rejected(command: AnyCommand, { code, data }: RejectedByHandler): Ran {
@@ -199,12 +208,14 @@ export function rejecters(command: AnyCommand): AnyContext['reject'] {
   })
 }
 
-function cellOf(run: Run, state: unknown): Cell {
-  const cell = run.cells.find(
-    (candidate) => candidate.state === state || (run.replaced?.has(candidate) === true && run.replaced.get(candidate) === state),
-  )
-  if (cell === undefined) throw misused('replace, remove and exists take the state that the handler was given')
-  return cell
+/** Objects are told apart by which they are. Plain values are not: those of several keys may be equal, and then only the key tells whose it is. */
+function cellOf(run: Run, state: unknown, key: string | undefined): Cell {
+  const isMeant = (cell: Cell): boolean => cell.state === state || (run.replaced?.has(cell) === true && run.replaced.get(cell) === state)
+  const [cell, another] = run.cells.filter((each) => (key === undefined || each.key === key) && isMeant(each))
+  if (cell === undefined)
+    throw misused('replace, remove and exists take the state that the handler was given, and its key where one is named')
+  if (another === undefined) return cell
+  throw misused(`'${cell.key}' and '${another.key}' have equal states: replace, remove and exists need the key as their last argument`)
 }
 
 export function mapEach<Part>(parts: Readonly<Record<string, Part>>, make: (part: Part, name: string) => unknown): Record<string, never> {

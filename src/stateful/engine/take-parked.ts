@@ -37,10 +37,10 @@ export async function takeParked(
   const [works, left]: [Work[], Work[]] = [[], []]
   const looks = new Map(due.map((key) => [cellKey(key.service, key.key), key]))
   for (const command of ready) {
-    const { envelope, partition, seq, attempts } = command
+    const { envelope, partition, seq, attempts, error } = command
     const look = looks.get(homeOf(command))
     if (look === undefined) continue
-    const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts, look } }
+    const work: Work = { envelope, partition, origin: { from: 'parked', seq, attempts, error, look } }
     ;(look.leftBehind === true ? left : works).push(work)
   }
   return { works, left }

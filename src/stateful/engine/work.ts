@@ -5,13 +5,19 @@ import type { StoredOutcome } from '../../ports/outcomes.ts'
 import type { ParkedKey } from './plan-batch.ts'
 
 /**
- * Where a command came from. `log`: in a row that this batch consumes. `parked`: held back, retried now, by this look at its key. `direct`: a
- * caller waits, until `deadline` (on the database's clock, in milliseconds since 1970).
+ * Where a command came from. `log`: in a row that this batch consumes. `parked`: held back, retried now, by this look at its key; `error`: what it
+ * failed with last. `direct`: a caller waits, until `deadline` (on the database's clock, in milliseconds since 1970).
  * `carried`: a broker keeps it until it is settled; one that is settled as `deferred` is delivered again, and all that came behind it.
  */
 export type Origin =
   | { readonly from: 'log'; readonly row: string }
-  | { readonly from: 'parked'; readonly seq: string; readonly attempts: number; readonly look: ParkedKey }
+  | {
+      readonly from: 'parked'
+      readonly seq: string
+      readonly attempts: number
+      readonly error?: string | undefined
+      readonly look: ParkedKey
+    }
   | { readonly from: 'direct'; readonly deadline?: number | undefined; readonly settle: (result: DirectResult) => void }
   | { readonly from: 'carried'; readonly leftBehind: boolean; readonly settle: (result: DirectResult) => void }
 

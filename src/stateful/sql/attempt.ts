@@ -6,7 +6,7 @@
 import { TwofoldError } from '../../errors.ts'
 import { BatchAborted, emptyBatch, type EffectBatch } from '../../ports/effect-store.ts'
 import type { SqlSession, Standing } from '../../ports/sql-store.ts'
-import { endsProcesses, isExpired, planBatch, type PlannedBatch } from '../engine/plan-batch.ts'
+import { endsProcesses, isExpired, pastDeadline, planBatch, type PlannedBatch } from '../engine/plan-batch.ts'
 import type { Ran } from '../engine/run-command.ts'
 import { tellDead } from '../engine/tell-dead.ts'
 import { settle } from '../engine/work.ts'
@@ -74,10 +74,18 @@ export class Attempt {
     this.#waits = work.origin.from !== 'parked' && this.#options.parking.has(service, keys[0] ?? '')
     const { carriedMsMax } = this.#options
     const unrun = this.#waits || failure !== undefined || isExpired(work, { carriedMsMax, now: this.#now }) || endsProcesses(work)
-    const ran = unrun ? failed(failure) : await this.#handled(session)
+    const late = unrun ? failure : this.#late()
+    const ran = unrun || late !== undefined ? failed(late) : await this.#handled(session)
     if (!session.usable) return onlyFailed(ran)
     await this.#end(session, ran)
     return undefined
+  }
+
+  /** Why it is not tried again. */
+  #late(): Error | undefined {
+    const { work } = this.#job
+    const command = this.#options.runners.get(work.envelope.service)?.command(work.envelope.command)
+    return command && pastDeadline(work, command, this.#now)
   }
 
   /** Begun, and looked up. False: it is at its end already. */
@@ -266,6 +274,7 @@ export class Attempt {
       refused: new Map(),
       now: this.#now,
       carriedMsMax: this.#options.carriedMsMax,
+      hasRun: true,
     })
   }
 
