@@ -119,7 +119,9 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
     elsewhere.pathname = '/no%2Fwhere'
     await bothSay(
       elsewhere.href,
-      new RegExp(`^RabbitMQ at ${host} does not let user '.*' into virtual host 'no/where': .*: correct AMQP_URL, or use`),
+      new RegExp(
+        `^RabbitMQ at ${host} does not let user '.*' into virtual host 'no/where': .* \\(it closed the connection\\): correct AMQP_URL, or use`,
+      ),
     )
   })
 

@@ -4,6 +4,9 @@ import { TwofoldError } from '../../errors.ts'
 /** The connection was made, and the other side did not go on with it as AMQP 0-9-1 does. */
 const NOT_AMQP = /closed abruptly|^Frame size|^Invalid frame|Expected ConnectionStart|during handshake|ECONNRESET|EPIPE/
 
+/** A virtual host that cannot be opened; the library keeps to itself what the broker says about it. */
+const NOT_OPENED = /Expected ConnectionOpenOk|NOT[_-]ALLOWED/
+
 const TLS = /^EPROTO$|^ERR_SSL_/
 
 /** A certificate that Node does not take; as it names these: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
@@ -15,7 +18,7 @@ export function rabbitMqFault(error: unknown, url: string): TwofoldError {
   const said = saidIn(error)
   const { what, way } = explained(said, String((error as { readonly code?: unknown }).code), new URL(url))
   // The broker's own words, without what the library says around them.
-  const reason = /with message "(.*)"$/.exec(said)?.[1] ?? said
+  const reason = /with message "(.*)"$/.exec(said)?.[1] ?? (NOT_OPENED.test(said) ? 'it closed the connection' : said)
   return new TwofoldError('BROKER_UNREACHABLE', `${what} (${reason}): ${way}`, { cause: error })
 }
 
@@ -44,8 +47,7 @@ function explained(said: string, code: string, { host, hostname, protocol, pathn
       way: `${hint}, or set the password with rabbitmqctl`,
     }
   }
-  // What the broker says about it is not passed on by the library.
-  if (/Expected ConnectionOpenOk|NOT[_-]ALLOWED/.test(said))
+  if (NOT_OPENED.test(said))
     return {
       what: `RabbitMQ at ${host} does not let user '${user}' into virtual host '${vhost}': it is not there, or the user has no rights in it`,
       way: `correct AMQP_URL, or use rabbitmqctl add_vhost '${vhost}' and rabbitmqctl set_permissions -p '${vhost}' '${user}' '.*' '.*' '.*'`,

@@ -64,7 +64,7 @@ async function examineDatabase(named: string | undefined, { environment }: Termi
     }
     return named === undefined ? [wrong] : [wrong, ...(await lookAtServer(named))]
   }
-  const way = `commands go by ${settings.carrier ?? 'postgres'}`
+  const way = wayOf(settings)
   const url = named ?? settings.url
   if (url !== undefined) {
     const by = named === undefined ? 'DATABASE_URL' : '--url, in place of DATABASE_URL,'
@@ -83,6 +83,18 @@ async function examineDatabase(named: string | undefined, { environment }: Termi
   })
   const [server, broker] = await Promise.all([running === undefined ? [] : lookAtServer(running), examineBroker(settings, running)])
   return [environmentCheck, embedded, ...server, ...broker]
+}
+
+/** Whoever names a broker and forgets to choose it should see that. */
+function wayOf({ carrier, amqpUrl, kafkaBrokers, whenAway }: StartOptions): string {
+  const name = typeof carrier === 'string' ? carrier : 'postgres'
+  const unused = [
+    ...(amqpUrl === undefined || name === 'rabbitmq' ? [] : ['AMQP_URL']),
+    ...(kafkaBrokers === undefined || name === 'kafka' ? [] : ['KAFKA_BROKERS']),
+    ...(whenAway === undefined || name !== 'postgres' ? [] : ['TWOFOLD_WHEN_AWAY']),
+  ]
+  const note = unused.length === 0 ? '' : `, so ${unused.join(' and ')} ${unused.length === 1 ? 'is' : 'are'} not used`
+  return `commands go by ${name} (TWOFOLD_CARRIER)${note}`
 }
 
 /** The broker that carries commands, where one does. */
