@@ -1,7 +1,7 @@
 // What is wrong with the settings of a carrier, one sentence each: the value given, the values allowed, what to do.
 import { brokersFault } from '../adapters/kafka/addresses.ts'
 import { amqpUrlFault } from '../adapters/rabbitmq/address.ts'
-import { withoutPassword } from '../runtime/without-password.ts'
+import { shownValue } from '../runtime/without-password.ts'
 import { CARRIERS, WHEN_AWAY } from './carriers.ts'
 
 /** As they were given: programs that no compiler has seen give anything. */
@@ -19,7 +19,9 @@ export function carrierFaults(given: GivenCarrier, names: Readonly<Record<keyof 
     carrier === undefined ? undefined : carrierFault(carrier),
     amqpUrl === undefined ? undefined : amqpUrlFault(amqpUrl),
     kafkaBrokers === undefined ? undefined : brokersFault(kafkaBrokers),
-    whenAway === undefined || WHEN_AWAY.some((one) => one === whenAway) ? undefined : `${shown(whenAway)}; it must be ${either(WHEN_AWAY)}`,
+    whenAway === undefined || WHEN_AWAY.some((one) => one === whenAway)
+      ? undefined
+      : `${shownValue(whenAway)}; it must be ${either(WHEN_AWAY)}`,
   ]
   const called = [names.carrier, names.amqpUrl, names.kafkaBrokers, names.whenAway]
   return faults.flatMap((fault, at) => (fault === undefined ? [] : [`${called[at]} is ${fault}`]))
@@ -27,7 +29,7 @@ export function carrierFaults(given: GivenCarrier, names: Readonly<Record<keyof 
 
 function carrierFault(carrier: unknown): string | undefined {
   if (typeof carrier !== 'object' || carrier === null)
-    return CARRIERS.some((one) => one === carrier) ? undefined : `${shown(carrier)}; it must be ${either(CARRIERS)}`
+    return CARRIERS.some((one) => one === carrier) ? undefined : `${shownValue(carrier)}; it must be ${either(CARRIERS)}`
   const { name, features, open } = carrier as { readonly name?: unknown; readonly features?: unknown; readonly open?: unknown }
   const lacks = [
     ...(typeof name === 'string' && name !== '' ? [] : ['name']),
@@ -41,10 +43,6 @@ function carrierFault(carrier: unknown): string | undefined {
     `${has}, which is no carrier: it lacks ${lacks.join(', ')}; it must be ${either(CARRIERS)}, kafkaCarrier({ brokers }) of twofold/kafka, ` +
     `or a carrier of your own; addresses of brokers are set with amqpUrl and kafkaBrokers`
   )
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'string' ? `'${withoutPassword(value)}'` : String(value)
 }
 
 /** `refuse or log`. */

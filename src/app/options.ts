@@ -5,7 +5,7 @@ import { TwofoldError } from '../errors.ts'
 import type { Carrier } from '../ports/carrier.ts'
 import type { Transaction } from '../ports/database.ts'
 import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
-import { withoutPassword } from '../runtime/without-password.ts'
+import { shownValue } from '../runtime/without-password.ts'
 import type { WhenAway } from '../stateless/carried/carried-log.ts'
 import { carrierFaults } from './carrier-faults.ts'
 import type { BrokerAddresses, CarrierName } from './carriers.ts'
@@ -234,8 +234,7 @@ function shortSecret(name: string, { length }: string): string {
 function wrongDatabaseUrl(name: string, value: unknown): string[] {
   if (value === undefined) return []
   if (typeof value === 'string' && /^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? '')) return []
-  const given = typeof value === 'string' ? `'${withoutPassword(value)}'` : String(value)
-  return [`${name} is ${given}; it must read postgres://user:password@host:5432/database`]
+  return [`${name} is ${shownValue(value)}; it must read postgres://user:password@host:5432/database`]
 }
 
 function outside(name: string, value: number, min: number, max: number): string[] {

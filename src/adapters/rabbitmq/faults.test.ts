@@ -229,9 +229,14 @@ describe.runIf(hasRabbitMqNode)('a RabbitMQ with users of its own', () => {
       ),
       advice: expect.stringMatching(/^use rabbitmqctl set_permissions -p '\/' 'clerk' to let it configure, write and read/),
     })
-    if (configure === '^$')
-      expect(await startSays(url)).toBe(`BROKER_UNREACHABLE: ${queues && sentenceOf(queues)}`.replace('.2.2', '.dead'))
     expect(JSON.stringify(queues)).not.toContain('secret')
+  })
+
+  test('a start says the same of the right to make its queues', { timeout: 60_000 }, async () => {
+    await rights('^$', '.*', '.*')
+    const [, queues] = await lookAtRabbitMq(url, database.url)
+    const said = queues && sentenceOf(queues).replace(`${app}.commands.2.2`, `${app}.commands.dead`)
+    expect(await startSays(url)).toBe(`BROKER_UNREACHABLE: ${said}`)
   })
 })
 

@@ -19,10 +19,8 @@ export async function lookAtRabbitMq(url: string, database: string | undefined):
   return [broker, await bounded('rabbitmq.queues', () => lookAtTopology(url, app), bound)]
 }
 
-function look(): Promise<typeof import('../../adapters/rabbitmq/look.ts')> {
-  // Loaded here: whoever does not use RabbitMQ need not have its package.
-  return withPackageOf('rabbitmq', () => import('../../adapters/rabbitmq/look.ts'))
-}
+/** Loaded here: whoever does not use RabbitMQ need not have its package. */
+const look = () => withPackageOf('rabbitmq', () => import('../../adapters/rabbitmq/look.ts'))
 
 async function lookAtVersion(url: string): Promise<Finding> {
   const { version, lacks } = await (await look()).lookAtBroker(url)
