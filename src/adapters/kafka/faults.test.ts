@@ -117,6 +117,19 @@ describe.runIf(hasKafkaNode)('a Kafka that wants a login', () => {
     expect(said).not.toContain('secret')
     expect(await startSays({ brokers: [broker], sasl: { ...sasl, password: 'secret' }, requestMsMax: 5000 })).toBeUndefined()
   })
+
+  test('a user who may not use the topic is told so, and of no topic that is otherwise', { timeout: 60_000 }, async () => {
+    const said = await startSays({
+      brokers: [broker],
+      sasl: { mechanism: 'PLAIN', username: 'guest', password: 'secret' },
+      requestMsMax: 5000,
+    })
+    expect(said).toMatch(
+      new RegExp(
+        `^BROKER_UNREACHABLE: this user has no right at Kafka \\(${broker}\\) to do what is needed \\(the topic test-.*: TOPIC_AUTHORIZATION_FAILED\\): give it`,
+      ),
+    )
+  })
 })
 
 /** A further listener that takes nobody without a password. */
@@ -128,6 +141,10 @@ async function withLoginAt(port: number, clients: number): Promise<Record<string
     'advertised.listeners': `LOGIN://127.0.0.1:${port},CLIENTS://127.0.0.1:${clients},INSIDE://127.0.0.1:0`,
     'listener.security.protocol.map': 'LOGIN:SASL_PLAINTEXT,CLIENTS:PLAINTEXT,INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'sasl.enabled.mechanisms': 'PLAIN',
-    'listener.name.login.plain.sasl.jaas.config': 'org.apache.kafka.common.security.plain.PlainLoginModule required user_clerk="secret";',
+    'listener.name.login.plain.sasl.jaas.config':
+      'org.apache.kafka.common.security.plain.PlainLoginModule required user_clerk="secret" user_guest="secret";',
+    // Who comes without a name comes from inside; a guest has no rights at all.
+    'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+    'super.users': 'User:ANONYMOUS;User:clerk',
   }
 }

@@ -42,6 +42,11 @@ function explained(reason: string, code: string, at: string): { readonly what: s
     }
   if (TLS.test(code) || /TLS handshake failed/.test(reason))
     return { what: `what listens at ${at} does not speak TLS`, way: 'name the port for TLS, or leave tls out' }
+  if (/_AUTHORIZATION_FAILED/.test(reason))
+    return {
+      what: `this user has no right at Kafka (${at}) to do what is needed`,
+      way: 'give it those to describe, make, read and write the topic and its settings, and to read the group of the same name',
+    }
   if (/AUTHENTICATION|SASL/i.test(`${reason} ${code}`))
     return { what: `Kafka at ${at} does not take this login`, way: 'correct mechanism, username and password of sasl' }
   // A broker that wants another beginning just closes the connection, or waits for the rest of what is no request to it.
