@@ -100,7 +100,7 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'a queue with another bound may differ in everything else, too',
     file: 'adapters/rabbitmq/topology.ts',
-    find: '    await declare(connection, name, withBound(wanted, difference.current), warn)\n',
+    find: '    await declare(connection, name, withBound(wanted, difference.current), warn, true)\n',
     replace: '',
     test: faults,
     claim: 'a queue with another bound, behind which another overflow hides',

@@ -169,6 +169,13 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
     expect(await queues()).toMatchObject({ status: 'ok', found: expect.stringContaining('as Twofold makes them') })
   })
 
+  test('a queue with the largest bound that there is is kept, too', async () => {
+    await made(0, otherwise({ 'x-max-length': { '!': 'int64', value: '9223372036854775807' } }))
+    expect(await startSays(amqpUrl)).toBeUndefined()
+    expect(warnings.at(-1)).toContain(`the queue '${app}.commands.2.0' takes 9223372036854775807 commands and not 2000`)
+    expect(await queues()).toMatchObject({ status: 'ok', found: expect.stringContaining('as Twofold makes them') })
+  })
+
   test('doctor makes no queue', async () => {
     await removeQueues(app, [2])
     expect(await queues()).toMatchObject({ status: 'ok', found: `none of the queues of '${app}' is there: they are made at its start` })
@@ -240,7 +247,7 @@ describe.runIf(hasRabbitMqNode)('a RabbitMQ with users of its own', () => {
   })
 })
 
-function otherwise(others: Record<string, string | number>): Options.AssertQueue {
+function otherwise(others: Record<string, string | number | object>): Options.AssertQueue {
   return { arguments: { ...queueArguments(context), ...others } }
 }
 

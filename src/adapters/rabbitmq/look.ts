@@ -90,7 +90,12 @@ async function lookAtQueue(connection: ChannelModel, name: string, wanted: Queue
   }
 }
 
-async function differenceOf(connection: ChannelModel, name: string, wanted: QueueArguments): Promise<Difference | undefined> {
+async function differenceOf(
+  connection: ChannelModel,
+  name: string,
+  wanted: QueueArguments,
+  hasOwnBound = false,
+): Promise<Difference | undefined> {
   const failure = await declareInVain(connection, name, wanted)
   const difference = failure && differenceIn(failure.message)
   switch (difference?.argument) {
@@ -100,7 +105,7 @@ async function differenceOf(connection: ChannelModel, name: string, wanted: Queu
       return difference.current === undefined ? undefined : { ...difference, wanted: undefined }
     // Its bound may be any, and hides what is compared after it.
     case 'x-max-length':
-      return differenceOf(connection, name, withBound(wanted, difference.current))
+      return hasOwnBound ? difference : differenceOf(connection, name, withBound(wanted, difference.current), true)
     default:
       return difference
   }

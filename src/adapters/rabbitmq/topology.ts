@@ -34,7 +34,8 @@ export function queueLengthMax({ waitingMax, partitionCount }: Pick<Topology, 'w
   return Math.max(QUEUE_LENGTH_MIN, Math.ceil(waitingMax / Math.max(1, partitionCount)))
 }
 
-export type QueueArguments = Readonly<Record<string, string | number | boolean>>
+/** An integer that is larger than JavaScript's is written as amqplib has it. */
+export type QueueArguments = Readonly<Record<string, string | number | boolean | { readonly '!': 'int64'; readonly value: string }>>
 
 /** What the queue of dead letters is declared with. */
 export const DEAD_QUEUE_ARGUMENTS: QueueArguments = { 'x-queue-type': 'quorum' }
@@ -81,6 +82,7 @@ async function declare(
   name: string,
   wanted: QueueArguments,
   warn: (message: string) => void,
+  hasOwnBound = false,
 ): Promise<number | undefined> {
   const failure = await onChannel(connection, (channel) => channel.assertQueue(name, { durable: true, arguments: wanted }))
   if (failure === undefined) return undefined
@@ -88,9 +90,9 @@ async function declare(
   if (code !== 406) throw failure
   const difference = differenceIn(message)
   // Its own bound may be another: it keeps what it was made with. That is the first difference alone, so the rest is asked for once more.
-  if (difference?.argument === 'x-max-length') {
+  if (difference?.argument === 'x-max-length' && !hasOwnBound) {
     const { current = 'any number of', wanted: given = 'any number of' } = difference
-    await declare(connection, name, withBound(wanted, difference.current), warn)
+    await declare(connection, name, withBound(wanted, difference.current), warn, true)
     warn(`the queue '${name}' takes ${current} commands and not ${given}, as it was made with; remove it while it is empty to change that`)
     return Number.isNaN(Number(current)) ? Infinity : Number(current)
   }
@@ -104,7 +106,7 @@ async function declare(
 
 /** Asks for the bound that a queue has; undefined: for none. */
 export function withBound({ 'x-max-length': _, ...others }: QueueArguments, bound: string | undefined): QueueArguments {
-  return bound === undefined ? others : { ...others, 'x-max-length': Number(bound) }
+  return bound === undefined ? others : { ...others, 'x-max-length': { '!': 'int64', value: bound } }
 }
 
 /** The broker closes a channel on which something fails, so each gets one of its own. */
