@@ -13,7 +13,7 @@ import type { Check } from '../../cli/doctor/check.ts'
 import type { CarrierContext } from '../../ports/carrier.ts'
 import { migrate } from '../postgres/migrate.ts'
 import { rabbitmqCarrier } from './rabbitmq-carrier.ts'
-import { queueArguments } from './topology.ts'
+import { deadQueueName, queueArguments, queueName } from './topology.ts'
 
 const app = `faults-${process.pid}`
 const warnings: string[] = []
@@ -89,6 +89,11 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
   })
   afterAll(async () => {
     await removeQueues(app, [2])
+    const connection = await connect(amqpUrl)
+    const channel = await connection.createChannel()
+    // What a doctor would leave behind that makes what it looks at.
+    await channel.deleteQueue(queueName(context, 2))
+    await connection.close()
     await database.drop()
   })
 
@@ -97,7 +102,7 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
     await removeQueues(app, [2])
     const connection = await connect(amqpUrl)
     const channel = await connection.createChannel()
-    await channel.assertQueue(`${app}.commands.2.${partition}`, { durable: true, ...options })
+    await channel.assertQueue(queueName(context, partition), { durable: true, ...options })
     await connection.close()
   }
 
@@ -149,7 +154,7 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
   ])('a queue with %s stops the start, and doctor says the same', async (_, options, difference) => {
     await made(1, options)
     const check = await queues()
-    const told = `the queue '${app}.commands.2.1' of RabbitMQ is not as Twofold makes it`
+    const told = `the queue '${queueName(context, 1)}' of RabbitMQ is not as Twofold makes it`
     expect(check).toMatchObject({
       status: 'fault',
       found: expect.stringContaining(told),
@@ -165,14 +170,14 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
   test('a queue with another bound is kept, and told in the log', async () => {
     await made(0, otherwise({ 'x-max-length': 10 }))
     expect(await startSays(amqpUrl)).toBeUndefined()
-    expect(warnings.at(-1)).toContain(`the queue '${app}.commands.2.0' takes 10 commands and not 2000`)
+    expect(warnings.at(-1)).toContain(`the queue '${queueName(context, 0)}' takes 10 commands and not 2000`)
     expect(await queues()).toMatchObject({ status: 'ok', found: expect.stringContaining('as Twofold makes them') })
   })
 
   test('a queue with the largest bound that there is is kept, too', async () => {
     await made(0, otherwise({ 'x-max-length': { '!': 'int64', value: '9223372036854775807' } }))
     expect(await startSays(amqpUrl)).toBeUndefined()
-    expect(warnings.at(-1)).toContain(`the queue '${app}.commands.2.0' takes 9223372036854775807 commands and not 2000`)
+    expect(warnings.at(-1)).toContain(`the queue '${queueName(context, 0)}' takes 9223372036854775807 commands and not 2000`)
     expect(await queues()).toMatchObject({ status: 'ok', found: expect.stringContaining('as Twofold makes them') })
   })
 
@@ -182,7 +187,7 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
     await made(1, { arguments: queueArguments(context) })
     expect(await queues()).toMatchObject({ status: 'fault', found: expect.stringContaining(`1 of 2 queues of '${app}' are missing`) })
     const connection = await connect(amqpUrl)
-    for (const name of [`${app}.commands.2.0`, `${app}.commands.2.2`, `${app}.commands.dead`]) {
+    for (const name of [queueName(context, 0), queueName(context, 2), deadQueueName(context)]) {
       const channel = await connection.createChannel()
       channel.on('error', () => undefined)
       await expect(channel.checkQueue(name)).rejects.toMatchObject({ code: 404 })
@@ -242,7 +247,7 @@ describe.runIf(hasRabbitMqNode)('a RabbitMQ with users of its own', () => {
   test('a start says the same of the right to make its queues', { timeout: 60_000 }, async () => {
     await rights('^$', '.*', '.*')
     const [, queues] = await lookAtRabbitMq(url, database.url)
-    const said = queues && sentenceOf(queues).replace(`${app}.commands.2.2`, `${app}.commands.dead`)
+    const said = queues && sentenceOf(queues).replace(queueName(context, 2), deadQueueName(context))
     expect(await startSays(url)).toBe(`BROKER_UNREACHABLE: ${said}`)
   })
 })

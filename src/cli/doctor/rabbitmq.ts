@@ -1,4 +1,5 @@
 // RabbitMQ, where it is the carrier: does it answer, can it do what is needed, may its user do it, and are the app's queues as they are to be.
+import { deadQueueName } from '../../adapters/rabbitmq/topology.ts'
 import { withPackageOf } from '../../app/broker-packages.ts'
 import { appOf, type AppOfDatabase } from './app-of.ts'
 import { bounded, type Bound, type Check, type Finding } from './check.ts'
@@ -51,7 +52,7 @@ async function lookAtTopology(url: string, app: AppOfDatabase | undefined): Prom
   if (dead > 0)
     return {
       status: 'warning',
-      found: `${found}; ${countOf(dead, 'message')} in ${name}.commands.dead`,
+      found: `${found}; ${countOf(dead, 'message')} in ${deadQueueName({ app: name })}`,
       advice: 'look who interferes with the queues',
     }
   if (waiting > 0 && unserved > 0)
