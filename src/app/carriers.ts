@@ -2,7 +2,6 @@
 import { LogWaits } from '../adapters/postgres/log-waits.ts'
 import { PostgresClaims } from '../adapters/postgres/claims.ts'
 import { PostgresDoubtStore } from '../adapters/postgres/doubt-store.ts'
-import { TwofoldError } from '../errors.ts'
 import type { Carrier, CarrierContext, OpenCarrier } from '../ports/carrier.ts'
 import type { CommandLog } from '../ports/command-log.ts'
 import type { Database } from '../ports/database.ts'
@@ -14,6 +13,7 @@ import { CarriedCalls } from '../stateless/carried/carried-calls.ts'
 import { CarriedCommandLog, type WhenAway } from '../stateless/carried/carried-log.ts'
 import { Doubts } from '../stateless/carried/doubts.ts'
 import type { GatewayPorts } from '../stateless/gateway/options.ts'
+import { withPackageOf } from './broker-packages.ts'
 import type { App } from './define-app.ts'
 
 /** The carriers that come with Twofold. */
@@ -38,20 +38,10 @@ const loaders: { readonly [Name in Exclude<CarrierName, 'postgres'>]: (addresses
   },
 }
 
-/** The npm package that each of them needs. */
-const packages = { rabbitmq: 'amqplib', kafka: '@platformatic/kafka' } as const
-
 /** The broker that was chosen; undefined: PostgreSQL's log. @throws TwofoldError INVALID_OPTIONS where its package is missing */
 export async function carrierOf(chosen: CarrierName | Carrier, addresses: BrokerAddresses): Promise<Carrier | undefined> {
   if (chosen === 'postgres') return undefined
-  if (typeof chosen !== 'string') return chosen
-  try {
-    return await loaders[chosen](addresses)
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error
-    const message = `carrier '${chosen}' needs the package ${packages[chosen]}, which is not installed: npm install ${packages[chosen]}`
-    throw new TwofoldError('INVALID_OPTIONS', message, { cause: error })
-  }
+  return typeof chosen === 'string' ? withPackageOf(chosen, () => loaders[chosen](addresses)) : chosen
 }
 
 /** A broker that is connected. */

@@ -5,8 +5,10 @@ import { TwofoldError } from '../errors.ts'
 import type { Carrier } from '../ports/carrier.ts'
 import type { Transaction } from '../ports/database.ts'
 import { parseCrashPoints, type ArmedPoint } from '../runtime/crash-points.ts'
+import { shownValue } from '../runtime/without-password.ts'
 import type { WhenAway } from '../stateless/carried/carried-log.ts'
-import { CARRIERS, WHEN_AWAY, type BrokerAddresses, type CarrierName } from './carriers.ts'
+import { carrierFaults } from './carrier-faults.ts'
+import type { BrokerAddresses, CarrierName } from './carriers.ts'
 
 /** What a process does: take requests, own partitions, handle events. */
 export type Role = 'stateless' | 'stateful' | 'subscribers'
@@ -167,6 +169,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...(resolved.roles.length === 0 ? [`roles is empty; allowed are ${ROLES.join(', ')}`] : []),
     ...(LOG_LEVELS.includes(resolved.logLevel) ? [] : [`log level '${resolved.logLevel}' is not one of ${LOG_LEVELS.join(', ')}`]),
     ...outside('port', resolved.port ?? 0, 0, 65_535),
+    ...wrongDatabaseUrl('url', resolved.url),
     ...outside('internalPort', resolved.internalPort, 0, 65_535),
     ...(resolved.secret === undefined || resolved.secret.length >= SECRET_MIN ? [] : [shortSecret('secret', resolved.secret)]),
     ...outside('leaseMs', resolved.leaseMs, LEASE_MS_MIN, LEASE_MS_MAX),
@@ -176,10 +179,7 @@ export function resolveOptions(options: StartOptions): ResolvedOptions {
     ...Object.entries(resolved.backlog).flatMap(([name, value]) =>
       value === false ? [] : outside(name, value, 1, Number.MAX_SAFE_INTEGER),
     ),
-    ...(typeof resolved.carrier === 'string' ? notOneOf('carrier', resolved.carrier, CARRIERS) : []),
-    ...notOneOf('whenAway', resolved.whenAway, WHEN_AWAY),
-    ...(options.amqpUrl === undefined ? [] : wrongAmqpUrl('amqpUrl', options.amqpUrl)),
-    ...(options.kafkaBrokers === undefined ? [] : wrongBrokers('kafkaBrokers', options.kafkaBrokers)),
+    ...carrierFaults(options, { carrier: 'carrier', amqpUrl: 'amqpUrl', kafkaBrokers: 'kafkaBrokers', whenAway: 'whenAway' }),
     ...crash.faults.map((fault) => `crash: ${fault}`),
   ]
   if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', faults.join('; '))
@@ -215,10 +215,9 @@ export function optionsFromEnvironment(environment: Readonly<Record<string, stri
     whenAway: text('TWOFOLD_WHEN_AWAY') as WhenAway | undefined,
     crash: text('TWOFOLD_CRASH'),
   }
-  if (options.carrier !== undefined) faults.push(...notOneOf('TWOFOLD_CARRIER', options.carrier, CARRIERS))
-  if (options.whenAway !== undefined) faults.push(...notOneOf('TWOFOLD_WHEN_AWAY', options.whenAway, WHEN_AWAY))
-  if (options.amqpUrl !== undefined) faults.push(...wrongAmqpUrl('AMQP_URL', options.amqpUrl))
-  if (options.kafkaBrokers !== undefined) faults.push(...wrongBrokers('KAFKA_BROKERS', options.kafkaBrokers))
+  faults.push(...wrongDatabaseUrl('DATABASE_URL', options.url))
+  const names = { carrier: 'TWOFOLD_CARRIER', amqpUrl: 'AMQP_URL', kafkaBrokers: 'KAFKA_BROKERS', whenAway: 'TWOFOLD_WHEN_AWAY' }
+  faults.push(...carrierFaults(options, names))
   if (options.logLevel !== undefined && !LOG_LEVELS.includes(options.logLevel))
     faults.push(`LOG_LEVEL is '${options.logLevel}'; it must be one of ${LOG_LEVELS.join(', ')}`)
   if (options.secret !== undefined && options.secret.length < SECRET_MIN) faults.push(shortSecret('TWOFOLD_SECRET', options.secret))
@@ -232,25 +231,14 @@ function shortSecret(name: string, { length }: string): string {
   return `${name} has ${length} characters; it must have ${SECRET_MIN} or more, chosen at random`
 }
 
+function wrongDatabaseUrl(name: string, value: unknown): string[] {
+  if (value === undefined) return []
+  if (typeof value === 'string' && /^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? '')) return []
+  return [`${name} is ${shownValue(value)}; it must read postgres://user:password@host:5432/database`]
+}
+
 function outside(name: string, value: number, min: number, max: number): string[] {
   return Number.isInteger(value) && value >= min && value <= max
     ? []
     : [`${name} is ${value}; it must be a whole number from ${min} to ${max}`]
-}
-
-function notOneOf(name: string, value: string, allowed: readonly string[]): string[] {
-  return allowed.includes(value) ? [] : [`${name} is '${value}'; it must be one of ${allowed.join(', ')}`]
-}
-
-/** Without the address itself: it may hold a password. */
-function wrongAmqpUrl(name: string, value: string): string[] {
-  const url = URL.parse(value)
-  const fits = url !== null && /^amqps?:$/.test(url.protocol) && url.hostname !== ''
-  return fits ? [] : [`${name} is no address of RabbitMQ; it must read amqp://user:password@host:5672 or amqps://…`]
-}
-
-function wrongBrokers(name: string, brokers: readonly string[]): string[] {
-  const wrong = brokers.filter((each) => !/^[^\s:/]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i.test(each))
-  if (brokers.length > 0 && wrong.length === 0) return []
-  return [`${name} is '${brokers.join(',')}'; it must name one or several brokers as host:port, separated by commas`]
 }

@@ -16,10 +16,12 @@ const CALL_OFF_MS_MAX = 1000
 const SAME_KEY_PRESS_MS = 500
 
 /**
- * Starts an app as a program: settings from the environment (`DATABASE_URL`, `PORT`, `HOST`, `TWOFOLD_DATA_DIR`, `LOG_LEVEL`,
- * `TWOFOLD_LEASE_MS`, `TWOFOLD_INTERNAL_HOST`, `TWOFOLD_INTERNAL_PORT`, `TWOFOLD_SECRET`, for tests `TWOFOLD_CRASH`), overridden by `options`. SIGINT and SIGTERM stop it cleanly and exit with 0 (with 130 or 143 while it still
- * starts); a second signal ends it at once.
- * What stands in the way of a start is printed as one sentence, and the process exits with 1.
+ * Starts an app as a program: settings from the environment, overridden by `options`: `DATABASE_URL`, `TWOFOLD_DATA_DIR`, `HOST`, `PORT`, `LOG_LEVEL`,
+ * `TWOFOLD_LEASE_MS`, `TWOFOLD_INTERNAL_HOST`, `TWOFOLD_INTERNAL_PORT`, `TWOFOLD_SECRET`; of the carrier `TWOFOLD_CARRIER`, `AMQP_URL`,
+ * `KAFKA_BROKERS` (`host:port`, separated by commas), `TWOFOLD_WHEN_AWAY`; for tests `TWOFOLD_CRASH`. An empty one counts as unset.
+ *
+ * SIGINT and SIGTERM stop it cleanly and exit with 0 (with 130 or 143 while it still starts); a second signal ends it at once.
+ * What stands in the way of a start (see `start`, and INVALID_ENVIRONMENT) is printed as one sentence, and the process exits with 1.
  */
 export async function run(app: App, options: StartOptions = {}): Promise<void> {
   const tooOld = nodeFault(process.versions.node)

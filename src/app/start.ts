@@ -33,10 +33,10 @@ export interface RunningApp {
 }
 
 /**
- * Starts an app. With `url` it uses that PostgreSQL server, otherwise an embedded one in `dataDir`.
+ * Starts an app. With `url` it uses that PostgreSQL server, otherwise an embedded one in `dataDir`; commands go by its log, or by the `carrier`.
  * @throws TwofoldError with one sentence that says what to do: INVALID_OPTIONS, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN,
  * DATABASE_READ_ONLY, DATABASE_TOO_OLD, SCHEMA_TOO_NEW, APP_MISMATCH, PROJECTION_CHANGED, DATA_FOLDER_UNUSABLE, DATA_FOLDER_IN_USE,
- * EMBEDDED_POSTGRES_FAILED, PORT_TAKEN.
+ * EMBEDDED_POSTGRES_FAILED, PORT_TAKEN; where a broker carries commands BROKER_UNREACHABLE, INVALID_TOPOLOGY.
  */
 export async function start(app: App, options: StartOptions & { progress?: (line: string) => void } = {}): Promise<RunningApp> {
   const resolved = resolveOptions(options)

@@ -10,6 +10,7 @@ const terminal = {
   environment: process.env,
   nodeVersion: process.versions.node,
   colours: process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '',
+  columns: process.stdout.isTTY ? process.stdout.columns : undefined,
   write: (text: string) => void process.stdout.write(text),
   exitCode: (code: number) => void (exitCode = code),
 }

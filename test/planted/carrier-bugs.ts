@@ -294,4 +294,28 @@ export const carrierBugs: readonly PlantedBug[] = [
     test: memory,
     claim: 'with `log` commands are taken while the broker is away',
   },
+  {
+    name: 'the password of a wrong address is printed',
+    file: 'runtime/without-password.ts',
+    find: '`${scheme}***${address.slice(at)}`',
+    replace: 'scheme + address',
+    test: 'src/app/options.test.ts',
+    claim: 'a password among the brokers',
+  },
+  {
+    name: 'a package that is missing is told as Node tells it',
+    file: 'app/broker-packages.ts',
+    find: "if (code !== 'ERR_MODULE_NOT_FOUND' ||",
+    replace: "if (code === 'ERR_MODULE_NOT_FOUND' ||",
+    test: 'test/brokers/missing-package.test.ts',
+    claim: 'rabbitmq without amqplib says what to install',
+  },
+  {
+    name: 'a broker is looked at once the database has been',
+    file: 'cli/commands/doctor.ts',
+    find: 'await Promise.all([lookAtServer(url), examineBroker(settings, url)])',
+    replace: '[await lookAtServer(url), await examineBroker(settings, url)]',
+    test: 'src/cli/commands/doctor.test.ts',
+    claim: 'a database that hangs does not hold up the look at the broker',
+  },
 ]

@@ -72,4 +72,12 @@ export const kafkaBugs: readonly PlantedBug[] = [
     test: kafka,
     claim: 'what is done and not committed yet counts as in hand',
   },
+  {
+    name: 'a topic that this user may not see is taken for one without partitions',
+    file: 'adapters/kafka/cluster.ts',
+    find: 'if (topic?.errorCode === codes.TOPIC_AUTHORIZATION_FAILED) throw',
+    replace: 'if (topic?.errorCode === codes.UNKNOWN_TOPIC_ID) throw',
+    test: 'src/adapters/kafka/faults.test.ts',
+    claim: 'a user who may not use the topic is told so',
+  },
 ]

@@ -5,6 +5,8 @@ const losses = 'src/adapters/rabbitmq/losses.test.ts'
 const confirmations = 'src/adapters/rabbitmq/publisher.test.ts'
 const publisher = 'adapters/rabbitmq/publisher.ts'
 const link = 'adapters/rabbitmq/link.ts'
+const faults = 'src/adapters/rabbitmq/faults.test.ts'
+const look = 'adapters/rabbitmq/look.ts'
 
 export const rabbitMqBugs: readonly PlantedBug[] = [
   {
@@ -94,5 +96,37 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
     replace: 'reject(isFull || partition >= 0 ? full()',
     test: losses,
     claim: 'a message that the broker refuses though its queue is not full is in doubt',
+  },
+  {
+    name: 'a queue with another bound may differ in everything else, too',
+    file: 'adapters/rabbitmq/topology.ts',
+    find: '    await declare(connection, name, withBound(wanted, difference.current), warn, true)\n',
+    replace: '',
+    test: faults,
+    claim: 'a queue with another bound, behind which another overflow hides',
+  },
+  {
+    name: 'doctor makes the queue that it compares',
+    file: look,
+    find: 'arguments: { ...wanted, [LAST_ARGUMENT]: NO_VALUE_OF_IT } }',
+    replace: 'arguments: { ...wanted } }',
+    test: faults,
+    claim: 'doctor makes no queue',
+  },
+  {
+    name: 'doctor takes every queue that is there for a right one',
+    file: look,
+    find: '  const difference = await differenceOf(connection, name, wanted)\n',
+    replace: '  const difference = wanted === undefined ? await differenceOf(connection, name, wanted) : undefined\n',
+    test: faults,
+    claim: 'a queue with no single active consumer stops the start',
+  },
+  {
+    name: 'doctor does not try what an instance has to do',
+    file: look,
+    find: '    await tryRights(connection, queueName(topology, partitionCount))\n',
+    replace: '',
+    test: faults,
+    claim: 'a user who may not read its queues',
   },
 ]

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { kafkaSentence } from '../brokers/kafka/for-tests.ts'
 import { rabbitMqSentence } from '../brokers/rabbitmq/for-tests.ts'
+import { suitesSentences } from '../brokers/suites.ts'
 import { startEmbeddedPostgres } from '../../src/adapters/postgres/embedded/embedded-postgres.ts'
 
 declare module 'vitest' {
@@ -17,7 +18,10 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   // Inherited by a run inside this one, whose copy of the sources has none.
   process.env['TWOFOLD_BROKERS'] ??= resolve('.twofold/brokers')
   const running = process.env['TWOFOLD_TEST_POSTGRES']
-  if (running === undefined) process.stdout.write(`brokers: ${await rabbitMqSentence()}; ${kafkaSentence()}\n`)
+  if (running === undefined) {
+    const lines = [`${await rabbitMqSentence()}; ${kafkaSentence()}`, ...(await suitesSentences())]
+    process.stdout.write(lines.map((line) => `brokers: ${line}\n`).join(''))
+  }
   // A run inside a run (test/planted) shares the server of the outer one.
   if (running !== undefined) {
     project.provide('postgresUrl', running)

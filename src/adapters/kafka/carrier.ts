@@ -1,11 +1,14 @@
 // Commands through Kafka: one topic with as many partitions as the app has, its offsets committed after PostgreSQL's commit.
 import type { ConnectionOptions } from '@platformatic/kafka'
 import { TwofoldError } from '../../errors.ts'
-import type { CarriedMessage, Carrier, CarrierContext, CarrierFeatures, Delivery, OpenCarrier } from '../../ports/carrier.ts'
+import type { CarriedMessage, Carrier, CarrierContext, Delivery, OpenCarrier } from '../../ports/carrier.ts'
 import { pause } from '../../runtime/backoff.ts'
+import { brokersFault } from './addresses.ts'
 import { Backlog } from './backlog.ts'
 import { Cluster } from './cluster.ts'
 import { Consumer } from './consumer.ts'
+import { kafkaFault } from './faults.ts'
+import { kafkaFeatures } from './features.ts'
 import { Publisher } from './publisher.ts'
 import { checkVersions, ensureTopic, topicName } from './topology.ts'
 
@@ -27,20 +30,39 @@ export interface KafkaCarrierOptions {
 
 const PREPARE_MS_MAX = 15_000
 
-export const kafkaFeatures: CarrierFeatures = {
-  durable: true,
-  replies: false,
-  messageBytesMax: 4 << 20,
-  exclusive: false,
-  keepsInHand: true,
-}
-
 /**
  * Commands through Kafka, for `start({ carrier })`; `carrier: 'kafka'` is this with the brokers of `kafkaBrokers` and nothing else. See
  * `docs/guides/carriers.md`.
+ * @throws TwofoldError INVALID_OPTIONS with one sentence per fault.
  */
 export function kafkaCarrier(options: KafkaCarrierOptions): Carrier {
+  const faults = optionFaults(options)
+  if (faults.length > 0) throw new TwofoldError('INVALID_OPTIONS', `kafkaCarrier: ${faults.join('; ')}`)
   return { name: 'kafka', features: kafkaFeatures, open: (context) => openKafka(options, context) }
+}
+
+const OPTIONS: Readonly<Record<keyof KafkaCarrierOptions, true>> = {
+  brokers: true,
+  tls: true,
+  sasl: true,
+  replicas: true,
+  publishMsMax: true,
+  requestMsMax: true,
+}
+
+/** A name that is mistyped would leave out what keeps commands safe, or who this is. */
+function optionFaults(options: KafkaCarrierOptions): string[] {
+  const wrong = brokersFault(options.brokers)
+  const unknown = Object.keys(options).filter((name) => !Object.hasOwn(OPTIONS, name))
+  const bounds = (['replicas', 'publishMsMax', 'requestMsMax'] as const).filter((name) => {
+    const value = options[name]
+    return value !== undefined && !(Number.isInteger(value) && value >= 1)
+  })
+  return [
+    ...(wrong === undefined ? [] : [`brokers is ${wrong}`]),
+    ...unknown.map((name) => `${name} is no option; they are ${Object.keys(OPTIONS).join(', ')}`),
+    ...bounds.map((name) => `${name} is ${options[name]}; it must be a whole number from 1`),
+  ]
 }
 
 function openKafka(options: KafkaCarrierOptions, context: CarrierContext): Promise<OpenCarrier> {
@@ -62,14 +84,12 @@ function openKafka(options: KafkaCarrierOptions, context: CarrierContext): Promi
   })
 }
 
-/** Whatever is not said by Twofold itself says that Kafka does not answer. @throws TwofoldError BROKER_UNREACHABLE */
+/** What the brokers, or the way to them, say against it is one sentence. @throws TwofoldError BROKER_UNREACHABLE */
 export async function reachedOr<Value>({ brokers }: KafkaCarrierOptions, use: () => Promise<Value>): Promise<Value> {
   try {
     return await use()
   } catch (error) {
-    if (error instanceof TwofoldError) throw error
-    const message = `Kafka does not answer at ${brokers.join(', ')} (${reasonOf(error)}): start it, or set KAFKA_BROKERS to where it is`
-    throw new TwofoldError('BROKER_UNREACHABLE', message, { cause: error })
+    throw kafkaFault(error, brokers)
   }
 }
 
@@ -139,11 +159,4 @@ class OpenKafka implements OpenCarrier {
     await Promise.all([this.#publisher.close(), this.#consumer.close()])
     await this.#cluster.close()
   }
-}
-
-/** The innermost reason: what the library says around it is its own affair. */
-function reasonOf(error: unknown): string {
-  const { errors, cause } = error as { readonly errors?: readonly unknown[]; readonly cause?: unknown }
-  if (errors?.[0] !== undefined) return reasonOf(errors[0])
-  return cause === undefined ? (error as Error).message || String(error) : reasonOf(cause)
 }

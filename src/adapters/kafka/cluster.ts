@@ -171,6 +171,8 @@ export class Cluster {
     const answer = await answerOf(this.askAny(requests.metadata, [this.topic], false, false))
     this.#brokers = new Map(answer.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
     const topic = answer.topics.find(({ name }) => name === this.topic)
+    // Without the right to see it there seem to be no partitions, and nothing can be said of it.
+    if (topic?.errorCode === codes.TOPIC_AUTHORIZATION_FAILED) throw new Error(`the topic ${this.topic}: ${nameOf(topic.errorCode)}`)
     const exists = topic !== undefined && topic.errorCode !== codes.UNKNOWN_TOPIC_OR_PARTITION
     this.#topicId = exists ? topic.topicId : undefined
     const partitions = exists ? topic.partitions.toSorted((a, b) => a.partitionIndex - b.partitionIndex) : []

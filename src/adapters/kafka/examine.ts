@@ -1,6 +1,7 @@
 // A look at Kafka from outside of a running app, which changes nothing.
-import { clusterOf, kafkaFeatures, reachedOr, type KafkaCarrierOptions } from './carrier.ts'
+import { clusterOf, reachedOr, type KafkaCarrierOptions } from './carrier.ts'
 import type { Cluster } from './cluster.ts'
+import { kafkaFeatures } from './features.ts'
 import { committedOffsets, edgeOf } from './offsets.ts'
 import { checkVersions, describeTopic, judgeTopic, type TopicState } from './topology.ts'
 

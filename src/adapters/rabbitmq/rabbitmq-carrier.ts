@@ -1,10 +1,11 @@
 // Commands over RabbitMQ: quorum queues, one for each partition. One connection publishes and hears replies, another one consumes: while the broker
 // is short of memory or disk it stops the first, and what it holds is still brought to its end.
 import { debuglog } from 'node:util'
-import { TwofoldError } from '../../errors.ts'
-import type { CarriedMessage, Carrier, CarrierContext, CarrierFeatures, Delivery, OpenCarrier } from '../../ports/carrier.ts'
+import type { CarriedMessage, Carrier, CarrierContext, Delivery, OpenCarrier } from '../../ports/carrier.ts'
 import { pause } from '../../runtime/backoff.ts'
 import { Consumers } from './consumers.ts'
+import { rabbitMqFault } from './faults.ts'
+import { rabbitmqFeatures } from './features.ts'
 import { FullQueues } from './full-queues.ts'
 import { Link } from './link.ts'
 import { Publisher } from './publisher.ts'
@@ -15,14 +16,6 @@ const DRAIN_MS_MAX = 3000
 
 /** Told with `NODE_DEBUG=twofold-rabbitmq`: what is nothing to act on. */
 const debug = debuglog('twofold-rabbitmq')
-
-export const rabbitmqFeatures: CarrierFeatures = {
-  durable: true,
-  replies: true,
-  messageBytesMax: 16 * 1024 * 1024,
-  exclusive: true,
-  keepsInHand: false,
-}
 
 /** RabbitMQ at `url`, such as `amqp://user:password@host:5672/vhost`. */
 export function rabbitmqCarrier(url: string): Carrier {
@@ -36,7 +29,7 @@ export function rabbitmqCarrier(url: string): Carrier {
         return open
       } catch (error) {
         await open.close()
-        throw faultOf(error, url)
+        throw rabbitMqFault(error, url)
       }
     },
   }
@@ -133,15 +126,4 @@ class RabbitMqCarrier implements OpenCarrier {
     this.#consumers.lost()
     await Promise.all([this.#out.close(), this.#in.close()])
   }
-}
-
-/** What stands in the way of a start, in one sentence. The address without its password. */
-function faultOf(error: unknown, url: string): unknown {
-  if (error instanceof TwofoldError) return error
-  const { host, pathname } = new URL(url)
-  const reason = error instanceof Error ? error.message || String((error as { code?: unknown }).code) : String(error)
-  const refused = /ACCESS[_-]REFUSED|NOT[_-]ALLOWED|403|530/.test(reason)
-  const what = refused ? `RabbitMQ at ${host} refuses the login or its virtual host '${pathname}'` : `RabbitMQ does not answer at ${host}`
-  const way = refused ? 'correct AMQP_URL, or grant the user its rights' : "start it, correct AMQP_URL, or choose the carrier 'postgres'"
-  return new TwofoldError('BROKER_UNREACHABLE', `${what} (${reason}): ${way}`, { cause: error })
 }

@@ -3,6 +3,7 @@
 import type { Channel, ChannelModel } from 'amqplib'
 import { TwofoldError } from '../../errors.ts'
 import { closed } from './closed.ts'
+import { differenceIn, saidDifference } from './difference.ts'
 
 /** The broker counts deliveries too, and would drop a command: attempts are counted in our rows, so it must never come to that. */
 const DELIVERIES_MAX = 1_000_000_000
@@ -33,7 +34,14 @@ export function queueLengthMax({ waitingMax, partitionCount }: Pick<Topology, 'w
   return Math.max(QUEUE_LENGTH_MIN, Math.ceil(waitingMax / Math.max(1, partitionCount)))
 }
 
-function queueArguments(topology: Topology): Record<string, string | number | boolean> {
+/** An integer that is larger than JavaScript's is written as amqplib has it. */
+export type QueueArguments = Readonly<Record<string, string | number | boolean | { readonly '!': 'int64'; readonly value: string }>>
+
+/** What the queue of dead letters is declared with. */
+export const DEAD_QUEUE_ARGUMENTS: QueueArguments = { 'x-queue-type': 'quorum' }
+
+/** What the queue of a partition is declared with. */
+export function queueArguments(topology: Topology): QueueArguments {
   return {
     'x-queue-type': 'quorum',
     'x-single-active-consumer': true,
@@ -53,7 +61,7 @@ export async function declareTopology(
   warn: (message: string) => void,
 ): Promise<ReadonlyMap<string, number>> {
   const otherBounds = new Map<string, number>()
-  await declare(connection, deadQueueName(topology), { 'x-queue-type': 'quorum' }, warn)
+  await declare(connection, deadQueueName(topology), DEAD_QUEUE_ARGUMENTS, warn)
   const partitions = Array.from({ length: topology.partitionCount }, (_, partition) => partition)
   const lanes = Array.from({ length: AT_ONCE }, async (_, lane) => {
     for (const partition of partitions) {
@@ -72,21 +80,23 @@ export async function declareTopology(
 async function declare(
   connection: ChannelModel,
   name: string,
-  wanted: Record<string, string | number | boolean>,
+  wanted: QueueArguments,
   warn: (message: string) => void,
+  hasOwnBound = false,
 ): Promise<number | undefined> {
   const failure = await onChannel(connection, (channel) => channel.assertQueue(name, { durable: true, arguments: wanted }))
   if (failure === undefined) return undefined
   const { code, message } = failure
   if (code !== 406) throw failure
-  const [, argument = 'something', given = '?', current = '?'] =
-    /inequivalent arg '([^']+)'.*received (?:the value )?'?([^' ]*)'?.* but current is (?:'([^']*)'|none)/.exec(message) ?? []
-  // Only its own bound is another: it keeps what it was declared with.
-  if (argument === 'x-max-length') {
+  const difference = differenceIn(message)
+  // Its own bound may be another: it keeps what it was made with. That is the first difference alone, so the rest is asked for once more.
+  if (difference?.argument === 'x-max-length' && !hasOwnBound) {
+    const { current = 'any number of', wanted: given = 'any number of' } = difference
+    await declare(connection, name, withBound(wanted, difference.current), warn, true)
     warn(`the queue '${name}' takes ${current} commands and not ${given}, as it was made with; remove it while it is empty to change that`)
     return Number.isNaN(Number(current)) ? Infinity : Number(current)
   }
-  const reason = argument === 'something' ? message : `its '${argument}' is '${current}' and not '${given}'`
+  const reason = difference === undefined ? message : saidDifference(difference)
   throw new TwofoldError(
     'INVALID_TOPOLOGY',
     `the queue '${name}' of RabbitMQ is not as Twofold makes it (${reason}): remove it once it is empty, or give this app another name`,
@@ -94,8 +104,13 @@ async function declare(
   )
 }
 
+/** Asks for the bound that a queue has; undefined: for none. */
+export function withBound({ 'x-max-length': _, ...others }: QueueArguments, bound: string | undefined): QueueArguments {
+  return bound === undefined ? others : { ...others, 'x-max-length': { '!': 'int64', value: bound } }
+}
+
 /** The broker closes a channel on which something fails, so each gets one of its own. */
-async function onChannel(
+export async function onChannel(
   connection: ChannelModel,
   use: (channel: Channel) => Promise<unknown>,
 ): Promise<(Error & { readonly code?: number }) | undefined> {

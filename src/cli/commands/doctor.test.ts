@@ -80,6 +80,60 @@ test('a wrong setting of the environment is a fault of its own, and no other dat
   expect(check('embedded')).toEqual({})
 })
 
+test('the way of commands is told, and what is set for another one', async () => {
+  const found = async (environment: Record<string, string>): Promise<string | undefined> =>
+    (await doctor(['--json', '--url', own.url], environment)).check('environment').found
+  expect(await found({})).toMatch(/; commands go by postgres \(TWOFOLD_CARRIER\)$/)
+  expect(await found({ AMQP_URL: 'amqp://user:secret@127.0.0.1:9' })).toMatch(
+    /go by postgres \(TWOFOLD_CARRIER\), so AMQP_URL is not used$/,
+  )
+  const both = { TWOFOLD_CARRIER: 'kafka', KAFKA_BROKERS: '127.0.0.1:1', AMQP_URL: 'amqp://127.0.0.1:9', TWOFOLD_WHEN_AWAY: 'log' }
+  expect(await found(both)).toMatch(/go by kafka \(TWOFOLD_CARRIER\), so AMQP_URL is not used$/)
+})
+
+test('every wrong setting is a fault with what may stand there, and no password is printed', async () => {
+  const wrong = {
+    TWOFOLD_CARRIER: 'rabbit',
+    AMQP_URL: 'http://user:secret@host',
+    TWOFOLD_CRASH: 'here',
+    DATABASE_URL: 'mysql://user:secret@host',
+  }
+  const { exitCode, output, check } = await doctor(['--json'], wrong)
+  expect(exitCode).toBe(1)
+  for (const name of Object.keys(wrong)) expect(check('environment').found).toContain(name)
+  expect(check('environment').advice).toBe('correct the variables named, or unset them')
+  expect(output).not.toContain('secret')
+})
+
+test('a --url that is none is told without its password, as a wrong call', async () => {
+  const calls = doctor(['--url', 'mysql://user:secret@host/db'])
+  await expect(calls).rejects.toMatchObject({
+    exitCode: 1,
+    message: expect.stringContaining("--url is 'mysql://***@host/db'; it must read postgres://"),
+  })
+  await expect(calls).rejects.not.toMatchObject({ message: expect.stringContaining('secret') })
+})
+
+test('a database that hangs does not hold up the look at the broker', async () => {
+  const open = new Map<Socket, string>()
+  let openMeanwhile: string[] = []
+  const silent = await listening((socket) => {
+    open.set(socket, 'unknown')
+    socket.on('error', () => undefined).on('close', () => open.delete(socket))
+    socket.on('data', (bytes) => {
+      open.set(socket, bytes.subarray(0, 4).toString() === 'AMQP' ? 'broker' : 'database')
+      if (open.get(socket) === 'broker') openMeanwhile = [...open.values()]
+    })
+  })
+  const { host } = new URL(silent.url)
+  const { check } = await doctor(['--json', '--url', silent.url], { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: `amqp://user:secret@${host}` })
+  expect(check('postgres').status).toBe('fault')
+  expect(check('rabbitmq')).toMatchObject({ status: 'fault', found: expect.stringContaining(`RabbitMQ does not answer at ${host} `) })
+  expect(openMeanwhile.toSorted()).toEqual(['broker', 'database'])
+  for (const socket of open.keys()) socket.destroy()
+  silent.server.close()
+}, 30_000)
+
 test('a read-only role is told that it may not write, nor make what is needed', async () => {
   const role = `reader_${new URL(own.url).pathname.slice(6)}`
   await query(own.url, `create role ${role} login password 'reading'; alter role ${role} set default_transaction_read_only = on`)

@@ -21,11 +21,23 @@ export interface Check extends Finding {
 /** No look takes longer, whatever does not answer. */
 const CHECK_MS_MAX = 5000
 
+export interface Bound {
+  /** What does not answer when the look takes too long. Default: nothing is named. */
+  readonly of?: string
+  /** What to do about that. */
+  readonly advice?: string
+  /** In milliseconds. Default 5 s. */
+  readonly atMostMs?: number
+}
+
 /** Takes a look; one that fails or takes too long is a fault. */
-export async function bounded(name: string, look: () => Promise<Finding>, atMostMs = CHECK_MS_MAX): Promise<Check> {
+export async function bounded(name: string, look: () => Promise<Finding>, bound: Bound = {}): Promise<Check> {
+  const { of, advice, atMostMs = CHECK_MS_MAX } = bound
+  const within = `within ${atMostMs / 1000} s`
+  const found = of === undefined ? `no answer ${within}` : `${of} does not answer ${within}`
   let timer: NodeJS.Timeout | undefined
   const overdue = new Promise<Finding>((resolve) => {
-    timer = setTimeout(() => resolve({ status: 'fault', found: `no answer within ${atMostMs / 1000} s` }), atMostMs)
+    timer = setTimeout(() => resolve({ status: 'fault', found, ...(advice !== undefined && { advice }) }), atMostMs)
   })
   try {
     return { name, ...(await Promise.race([look(), overdue])) }

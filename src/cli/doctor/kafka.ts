@@ -1,26 +1,34 @@
 // Looks at Kafka and at the topic of the app that lives in the database, where Kafka carries its commands.
 import { HOUR_MS, RETENTION_HOURS_MIN } from '../../adapters/postgres/outcome-tables.ts'
 import type { ExaminedKafka } from '../../adapters/kafka/examine.ts'
+import { withPackageOf } from '../../app/broker-packages.ts'
+import { appOf } from './app-of.ts'
 import { bounded, type Check, type Finding } from './check.ts'
 import { countOf, durationOf } from './figures.ts'
-import { openSession } from './session.ts'
 
 export const kafkaCheckNames = ['kafka', 'kafka.topic']
 
 /** A command may be under way for so long whatever its service says; how much longer is written in the app alone. */
 const CARRIED_MS_MIN = (RETENTION_HOURS_MIN - 1) * HOUR_MS
 
+/** A broker that takes a connection and says nothing is told as such, within the bound of a look. */
+const REQUEST_MS_MAX = 3000
+
 /** `databaseUrl`: of the database whose app is meant; without one, or before its first start, only the brokers are looked at. */
 export async function lookAtKafka(brokers: readonly string[], databaseUrl: string | undefined): Promise<Check[]> {
-  const app = databaseUrl === undefined ? undefined : await appOf(databaseUrl).catch(() => undefined)
-  let found: ExaminedKafka | undefined
-  const reached = await bounded('kafka', async () => {
+  const found = databaseUrl === undefined ? undefined : await appOf(databaseUrl)
+  const app = found === 'unknown' ? undefined : found
+  const at = brokers.join(', ')
+  let examined: ExaminedKafka | undefined
+  const look = async (): Promise<Finding> => {
     // Loaded when it is needed: whoever does not use Kafka need not have its package.
-    const { examineKafka } = await import('../../adapters/kafka/examine.ts')
-    found = await examineKafka({ brokers }, { app: 'twofold', partitionCount: 1, ...app, carriedMsMax: CARRIED_MS_MIN })
-    return { status: 'ok', found: `Kafka answers at ${brokers.join(', ')}: ${countOf(found.brokerCount, 'broker')}, new enough` }
-  })
-  return found === undefined || app === undefined ? [reached] : [reached, { name: 'kafka.topic', ...topicFinding(found) }]
+    const { examineKafka } = await withPackageOf('kafka', () => import('../../adapters/kafka/examine.ts'))
+    const options = { brokers, requestMsMax: REQUEST_MS_MAX }
+    examined = await examineKafka(options, { app: 'twofold', partitionCount: 1, ...app, carriedMsMax: CARRIED_MS_MIN })
+    return { status: 'ok', found: `Kafka answers at ${at}: ${countOf(examined.brokerCount, 'broker')}, new enough` }
+  }
+  const reached = await bounded('kafka', look, { of: `Kafka at ${at}`, advice: 'start it, or set KAFKA_BROKERS to where it is' })
+  return examined === undefined || app === undefined ? [reached] : [reached, { name: 'kafka.topic', ...topicFinding(examined) }]
 }
 
 function topicFinding({ topic }: ExaminedKafka): Finding {
@@ -37,13 +45,4 @@ function topicFinding({ topic }: ExaminedKafka): Finding {
   const kept = retentionMs < 0 ? 'for ever' : `for ${durationOf(retentionMs)}`
   const found = `topic ${name} is on ${countOf(replicas, 'broker')}, kept ${kept}; commands that wait in it: ${waiting}`
   return { status: 'ok', found }
-}
-
-async function appOf(url: string): Promise<{ readonly app: string; readonly partitionCount: number }> {
-  const session = await openSession(url)
-  try {
-    return await session.row('select name as app, partition_count as "partitionCount" from twofold._app')
-  } finally {
-    await session.end()
-  }
 }

@@ -1,6 +1,9 @@
-// RabbitMQ, where it is the carrier: does it answer, can it do what is needed, and are the app's queues there.
-import { bounded, type Check, type Finding } from './check.ts'
-import { openSession } from './session.ts'
+// RabbitMQ, where it is the carrier: does it answer, can it do what is needed, may its user do it, and are the app's queues as they are to be.
+import { deadQueueName } from '../../adapters/rabbitmq/topology.ts'
+import { withPackageOf } from '../../app/broker-packages.ts'
+import { appOf, type AppOfDatabase } from './app-of.ts'
+import { bounded, type Bound, type Check, type Finding } from './check.ts'
+import { countOf } from './figures.ts'
 
 export const rabbitmqCheckNames = ['rabbitmq', 'rabbitmq.queues']
 
@@ -8,60 +11,55 @@ const VERSION_MIN: readonly [number, number] = [3, 10]
 
 /** `database`: where the app lives, if that is known: its name is part of its queues'. */
 export async function lookAtRabbitMq(url: string, database: string | undefined): Promise<Check[]> {
-  const broker = await bounded('rabbitmq', () => lookAtVersion(url))
+  const bound: Bound = { of: `RabbitMQ at ${new URL(url).host}`, advice: 'start it, or correct AMQP_URL' }
+  const broker = await bounded('rabbitmq', () => lookAtVersion(url), bound)
   if (broker.status === 'fault' || database === undefined) return [broker]
-  return [broker, await bounded('rabbitmq.queues', () => lookAtTopology(url, database))]
+  const app = await appOf(database)
+  // What is wrong with the database is said where that is looked at.
+  if (app === 'unknown') return [broker]
+  return [broker, await bounded('rabbitmq.queues', () => lookAtTopology(url, app), bound)]
 }
+
+/** Loaded here: whoever does not use RabbitMQ need not have its package. */
+const look = () => withPackageOf('rabbitmq', () => import('../../adapters/rabbitmq/look.ts'))
 
 async function lookAtVersion(url: string): Promise<Finding> {
-  // Loaded here: whoever does not use RabbitMQ need not have its package.
-  const { lookAtBroker } = await import('../../adapters/rabbitmq/look.ts')
-  const { host } = new URL(url)
-  try {
-    const { version, lacks } = await lookAtBroker(url)
-    const [major = 0, minor = 0] = version.split('.').map(Number)
-    const found = `RabbitMQ ${version} at ${host}`
-    if (major < VERSION_MIN[0] || (major === VERSION_MIN[0] && minor < VERSION_MIN[1]))
-      return { status: 'fault', found, advice: `use RabbitMQ ${VERSION_MIN.join('.')} or newer` }
-    if (lacks.length > 0) return { status: 'fault', found: `${found} lacks ${lacks.join(', ')}`, advice: 'use RabbitMQ itself' }
-    return { status: 'ok', found }
-  } catch (error) {
-    const reason = error instanceof Error && error.message !== '' ? error.message : String((error as { code?: unknown }).code)
-    return { status: 'fault', found: `RabbitMQ does not answer at ${host} (${reason})`, advice: 'start it, or correct AMQP_URL' }
-  }
+  const { version, lacks } = await (await look()).lookAtBroker(url)
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const found = `RabbitMQ ${version} at ${new URL(url).host}`
+  if (major < VERSION_MIN[0] || (major === VERSION_MIN[0] && minor < VERSION_MIN[1]))
+    return { status: 'fault', found, advice: `use RabbitMQ ${VERSION_MIN.join('.')} or newer` }
+  if (lacks.length > 0) return { status: 'fault', found: `${found} lacks ${lacks.join(', ')}`, advice: 'use RabbitMQ itself' }
+  return { status: 'ok', found }
 }
 
-async function lookAtTopology(url: string, database: string): Promise<Finding> {
-  const { lookAtQueues } = await import('../../adapters/rabbitmq/look.ts')
-  const session = await openSession(database)
-  try {
-    const [schema] = await session.rows<{ isThere: boolean }>(`select to_regclass('twofold._app') is not null as "isThere"`)
-    const apps = 'select name, partition_count as count from twofold._app'
-    const [app] = schema?.isThere === true ? await session.rows<{ name: string; count: number }>(apps) : []
-    if (app === undefined)
-      return { status: 'ok', found: 'no app has been started with this database: its queues are made at the first start' }
-    const { missing, waiting, unserved, dead } = await lookAtQueues(url, app.name, app.count)
-    if (missing.length === app.count)
-      return { status: 'ok', found: `none of the queues of '${app.name}' is there: they are made at its start` }
-    if (missing.length > 0) {
-      const found = `${missing.length} of ${app.count} queues of '${app.name}' are missing, ${missing[0]} among them`
-      return { status: 'fault', found, advice: 'start an instance: it declares them; and find out who removed them' }
-    }
-    const found = `${app.count} queues of '${app.name}', in which ${waiting} commands wait`
-    if (dead > 0)
-      return {
-        status: 'warning',
-        found: `${found}; ${dead} messages in ${app.name}.commands.dead`,
-        advice: 'look who interferes with the queues',
-      }
-    if (waiting > 0 && unserved > 0)
-      return {
-        status: 'warning',
-        found: `${found}; ${unserved} of them are consumed by nobody`,
-        advice: 'start an instance with the role stateful',
-      }
-    return { status: 'ok', found }
-  } finally {
-    await session.end()
+async function lookAtTopology(url: string, app: AppOfDatabase | undefined): Promise<Finding> {
+  if (app === undefined)
+    return { status: 'ok', found: 'no app has been started with this database: its queues are made at the first start' }
+  const { app: name, partitionCount: count } = app
+  const { missing, different, waiting, unserved, dead } = await (await look()).lookAtQueues(url, name, count)
+  const [other] = different
+  if (other !== undefined) {
+    const found = different.length === 1 ? other : `${other}, and ${countOf(different.length - 1, 'further queue')} neither`
+    return { status: 'fault', found, advice: 'remove it once it is empty: the next start makes it anew' }
   }
+  if (missing.length === count) return { status: 'ok', found: `none of the queues of '${name}' is there: they are made at its start` }
+  if (missing.length > 0) {
+    const found = `${missing.length} of ${countOf(count, 'queue')} of '${name}' are missing, ${missing[0]} among them`
+    return { status: 'fault', found, advice: 'start an instance: it declares them; and find out who removed them' }
+  }
+  const found = `${countOf(count, 'queue')} of '${name}', as Twofold makes them; ${countOf(waiting, 'command')} ${waiting === 1 ? 'waits' : 'wait'} in them`
+  if (dead > 0)
+    return {
+      status: 'warning',
+      found: `${found}; ${countOf(dead, 'message')} in ${deadQueueName({ app: name })}`,
+      advice: 'look who interferes with the queues',
+    }
+  if (waiting > 0 && unserved > 0)
+    return {
+      status: 'warning',
+      found: `${found}; ${countOf(unserved, 'queue')} that nobody consumes`,
+      advice: 'start an instance with the role stateful',
+    }
+  return { status: 'ok', found }
 }

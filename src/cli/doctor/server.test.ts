@@ -28,9 +28,16 @@ test('a look that never ends is a fault when its time is over', async () => {
   expect(
     await within(
       'the look is over',
-      bounded('it', () => never, 50),
+      bounded('it', () => never, { atMostMs: 50 }),
     ),
   ).toEqual({ name: 'it', status: 'fault', found: 'no answer within 0.05 s' })
+  const named = bounded('it', () => never, { of: 'the broker at somewhere:1', advice: 'start it', atMostMs: 50 })
+  expect(await within('the look is over', named)).toEqual({
+    name: 'it',
+    status: 'fault',
+    found: 'the broker at somewhere:1 does not answer within 0.05 s',
+    advice: 'start it',
+  })
 })
 
 test('who holds the oldest snapshot is named, and how to end it', async () => {

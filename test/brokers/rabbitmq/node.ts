@@ -28,6 +28,8 @@ export interface RabbitMqNode {
   shutDown(): Promise<void>
   /** Starts it anew with the same data, at the same port; nothing where it runs. */
   start(): Promise<void>
+  /** Has `rabbitmqctl` do something, such as `['add_vhost', 'shop']`. */
+  control(args: readonly string[]): Promise<void>
   /** Ends it, and removes its data. */
   stop(): Promise<void>
 }
@@ -93,6 +95,11 @@ export async function startRabbitMq(options: RabbitMqOptions = {}): Promise<Rabb
     kill: () => ended(child, 'SIGKILL'),
     shutDown: () => ended(child, 'SIGTERM'),
     start,
+    async control(args) {
+      const ctl = spawned(programIn('rabbitmqctl', [DEBIANS]) ?? 'rabbitmqctl', args)
+      const [code] = (await once(ctl, 'close')) as [number | null]
+      if (code !== 0) throw new Error(`rabbitmqctl ${args[0]} ended with code ${code}:\n${await endOf(log)}`)
+    },
     async stop() {
       await ended(child, 'SIGTERM')
       await removed()
