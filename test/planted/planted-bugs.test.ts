@@ -13,6 +13,7 @@ import { hasRabbitMq } from '../support/rabbitmq.ts'
 import { kafkaBugs } from './kafka-bugs.ts'
 import { rabbitMqBugs } from './rabbitmq-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
+import { proofBugs } from './proof-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import { ruleBugs } from './rule-bugs.ts'
 import { sqlBugs } from './sql-bugs.ts'
@@ -28,6 +29,7 @@ const bugs = [
   ...carrierBugs,
   ...directBugs,
   ...ownershipBugs,
+  ...proofBugs,
   ...requestBugs,
   ...ruleBugs,
   ...sqlBugs,
