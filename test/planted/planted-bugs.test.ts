@@ -88,6 +88,25 @@ const HANGS = {
   claim: 'a place fails, waits',
 }
 
+/** A test that waits by an `AbortSignal` alone, and one that waits by `vi.waitUntil`, do not say what they waited for either. */
+const ABORTS = {
+  name: 'nobody is answered',
+  file: 'stateful/engine/commit-works.ts',
+  find: 'for (const { work, result } of planned.answers) settle(work, result)',
+  replace: 'void settle',
+  test: 'test/engine/engine.test.ts',
+  claim: 'versions rise by one without gaps',
+}
+
+const POLLS = {
+  name: 'nothing is appended',
+  file: 'adapters/postgres/command-log.ts',
+  find: "  await client.query({\n    name: 'twofold_append',",
+  replace: "  if (rows.length > 0) return\n  await client.query({\n    name: 'twofold_append',",
+  test: 'src/adapters/postgres/command-log.test.ts',
+  claim: 'what was sent and not answered is in doubt',
+}
+
 test('a planter sees what a bug does, and nothing of the one before it', { timeout: 90_000 }, async () => {
   const none = { ran: 1, failed: 0, timedOut: 0, errors: [] }
   for (const { child } of planters) {
@@ -97,8 +116,8 @@ test('a planter sees what a bug does, and nothing of the one before it', { timeo
   }
 })
 
-test('a test that times out has noticed nothing', { timeout: 60_000 }, async () => {
-  expect(await planted(planters[0]!.child, HANGS)).toMatchObject({ ran: 1, failed: 0, timedOut: 1 })
+test.each([HANGS, ABORTS, POLLS])('a test that times out has noticed nothing: $name', { timeout: 60_000 }, async (bug) => {
+  expect(await planted(planters[0]!.child, bug)).toMatchObject({ ran: 1, failed: 0, timedOut: 1 })
 })
 
 describe.concurrent('the test that is named turns red when', () => {
