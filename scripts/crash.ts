@@ -57,7 +57,8 @@ const anywhere = { point: 'anywhere', action: 'kill' } as const
 const kills = (Object.keys(crashPoints) as CrashPoint[]).map((point): Pick<Fault, 'point' | 'action'> => ({ point, action: 'kill' }))
 const faults = await possible(values.again === undefined ? drawn() : again(values.again))
 const cut = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => cut.abort(new Error(`cut by ${signal}`)))
+// Under npm a signal comes twice: to all of the group, and passed on by npm.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => cut.abort(new Error(`cut by ${signal}`)))
 
 const folder = await mkdtemp(join(tmpdir(), 'twofold-campaign-'))
 const server = await startEmbeddedPostgres({ dataDir: folder })
