@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { bugs as others, type PlantedBug } from './bugs.ts'
 import { carrierBugs } from './carrier-bugs.ts'
+import { checkerBugs } from './checker-bugs.ts'
 import { directBugs } from './direct-bugs.ts'
 import { hasKafkaNode } from '../brokers/kafka/for-tests.ts'
 import { hasRabbitMq } from '../support/rabbitmq.ts'
@@ -27,6 +28,7 @@ const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.t
 const bugs = [
   ...others,
   ...carrierBugs,
+  ...checkerBugs,
   ...directBugs,
   ...ownershipBugs,
   ...proofBugs,
@@ -37,6 +39,24 @@ const bugs = [
   ...(hasKafkaNode ? kafkaBugs : []),
   ...((await hasRabbitMq('what its tests would see of planted bugs')) ? rabbitMqBugs : []),
 ]
+
+/** What the engine is nothing without, and a bug in each. The first column is what is taken out. */
+const guards = [
+  ['the check of versions', 'a write does not check its version'],
+  ['the fence', 'the fence does not compare epochs'],
+  ['deduplication', 'a duplicate outcome is skipped instead of refused'],
+  ['the outcome in the transaction of its effect', 'outcomes are stored after the commit'],
+  ['the lock that keeps several keys in order', 'a cross batch locks its rows in the order in which its commands name them'],
+  ['the order of a key', 'direct commands run before the log'],
+  ['the answer after the commit', 'callers are answered before the commit'],
+  ['the acknowledgement after the commit', 'a delivered command is acknowledged before its effect is stored'],
+] as const
+
+test.each(guards)('a bug takes out %s', (_, name) => {
+  const bug = bugs.find((each) => each.name === name)
+  expect(bug, `'${name}' is planted`).toBeDefined()
+  expect(bug?.showsBy, 'by an assertion').toBeUndefined()
+})
 
 interface Planter {
   readonly folder: string

@@ -300,4 +300,28 @@ export const proofBugs: readonly PlantedBug[] = [
     test: 'test/subscribers/reactor.test.ts',
     claim: 'a crash repeats at most the last moments',
   },
+  {
+    name: 'a crash point is reached that nobody has declared',
+    file: 'subscribers/run-reactor.ts',
+    find: "reach('reactor.checkpointed')",
+    replace: "reach('reactor.place-stored')",
+    test: 'test/crash/crash.test.ts',
+    claim: 'every crash point of the source is declared',
+  },
+  {
+    name: 'a handler that never returns is not ended',
+    file: 'stateful/engine/watchdog-thread.ts',
+    find: 'if (looks < LOOKS_PER_LIMIT) return',
+    replace: 'if (looks < LOOKS_PER_LIMIT * 1e9) return',
+    test: 'src/stateful/engine/watchdog.test.ts',
+    claim: 'an SQL handler that does not let go',
+  },
+  {
+    name: 'an SQL command leaves the row of the log that it came in',
+    file: 'stateful/sql/attempt.ts',
+    find: '      consumed: this.#consumed(),\n',
+    replace: '      consumed: [],\n',
+    test: 'test/engine/sql.test.ts',
+    claim: 'the transaction of an SQL handler consumes the row',
+  },
 ]
