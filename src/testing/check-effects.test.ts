@@ -41,7 +41,10 @@ test('one lost, doubled or invented command is found, wherever it is, and named'
       expect(checkFinished({ accepted: ids.toSpliced(at, 1), finished: ids })).toEqual([
         `command ${chosen} is finished, and nobody has sent it`,
       ])
-      expect(checkOnce([...effects, ...effects.slice(at, at + 1)])).toHaveLength(1)
+      expect(checkFinished({ accepted: ids, finished: [...ids, chosen] })).toEqual([`command ${chosen} is finished more than once`])
+      expect(checkOnce([...effects, ...effects.slice(at, at + 1)])).toEqual([
+        `command ${chosen} took effect more than once on '${effects[at]?.key}'`,
+      ])
     }),
   )
 })
@@ -74,6 +77,41 @@ test('two commands of a client that changed places are found; those of different
   ).toEqual([])
 })
 
+test('any two effects of one key that changed places are found, and named', () => {
+  fc.assert(
+    fc.property(goodRun, fc.nat(), fc.nat(), (effects, one, other) => {
+      const own = effects.filter(({ key }) => key === effects[0]?.key)
+      fc.pre(own.length > 1)
+      const early = one % (own.length - 1)
+      const late = early + 1 + (other % (own.length - 1 - early))
+      const [before, after] = [own[early], own[late]]
+      const swapped = effects.map((effect) => {
+        if (effect === before) return { ...effect, version: after?.version ?? 0 }
+        return effect === after ? { ...effect, version: before?.version ?? 0 } : effect
+      })
+      expect(checkVersions(swapped)).toEqual([])
+      expect(checkOrder(acknowledgedOf(effects), swapped).join()).toContain(`${before?.commandId} (version ${after?.version})`)
+    }),
+  )
+})
+
+test('money that moves stays, and one cent that does not is found', () => {
+  const moves = fc.array(fc.record({ from: fc.nat(4), to: fc.nat(4), cents: fc.integer({ min: 1, max: 50 }) }), { maxLength: 40 })
+  fc.assert(
+    fc.property(moves, fc.nat(4), fc.constantFrom(1, -1), (all, at, cent) => {
+      const wallets = [100, 100, 100, 100, 100]
+      for (const { from, to, cents } of all) {
+        if ((wallets[from] ?? 0) < cents) continue
+        wallets[from] = (wallets[from] ?? 0) - cents
+        wallets[to] = (wallets[to] ?? 0) + cents
+      }
+      expect(checkSum(Object.fromEntries(wallets.entries()), 500)).toEqual([])
+      wallets[at] = (wallets[at] ?? 0) + cent
+      expect(checkSum(Object.fromEntries(wallets.entries()), 500)[0]).toBe(`all amounts add up to ${500 + cent}, not to 500`)
+    }),
+  )
+})
+
 test('money that appears, vanishes or is owed is found', () => {
   expect(checkSum({ a: 5, b: 5 }, 10)).toEqual([])
   expect(checkSum({ a: 5, b: 6 }, 10)).toEqual(['all amounts add up to 11, not to 10'])
@@ -86,6 +124,22 @@ test('two answers to one Idempotency-Key are found; one answer told twice is fin
   expect(checkRepeats([told('k', { status: 200 }), told('k', { status: 202 })])).toEqual([
     `Idempotency-Key 'k' was answered {"status":200}, and then {"status":202}`,
   ])
+})
+
+test('of any answers, those to one Idempotency-Key that differ are found, and no others', () => {
+  const answers = fc.array(fc.record({ idempotencyKey: fc.constantFrom('k', 'l', 'm'), status: fc.constantFrom(200, 202) }), {
+    maxLength: 20,
+  })
+  fc.assert(
+    fc.property(answers, (all) => {
+      const told = all.map(({ idempotencyKey, status }) => ({ idempotencyKey, answer: { status } }))
+      const differ = ['k', 'l', 'm'].filter(
+        (key) => new Set(all.filter(({ idempotencyKey }) => idempotencyKey === key).map(({ status }) => status)).size > 1,
+      )
+      const found = checkRepeats(told).map((fault) => /^Idempotency-Key '(?<key>.)'/.exec(fault)?.groups?.['key'])
+      expect(new Set(found)).toEqual(new Set(differ))
+    }),
+  )
 })
 
 test('a thousand violations are not printed', () => {

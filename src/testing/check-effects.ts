@@ -1,5 +1,5 @@
 // What must hold of commands and their effects after any run, however many processes died in it. Each checker returns a sentence for every
-// violation it finds, and nothing where all is well.
+// violation it finds, up to twenty and how many more there are, and nothing where all is well. None throws.
 
 /** An effect as it was stored. */
 export interface Effect {
@@ -13,8 +13,8 @@ export interface Effect {
 const SPOKEN_MAX = 20
 
 /**
- * Everything that was accepted is finished, and nothing is finished that nobody sent. `unknown`: sent, and the answer never came; they may be
- * finished or not.
+ * Everything that was accepted is finished once, and nothing is finished that nobody sent. All three are ids of commands, in any order.
+ * `unknown`: sent, and the answer never came; they may be finished or not. `finished`: one entry for each end, so that a second one shows.
  */
 export function checkFinished(given: {
   readonly accepted: readonly string[]
@@ -25,13 +25,15 @@ export function checkFinished(given: {
   const sent = new Set([...given.accepted, ...(given.unknown ?? [])])
   const lost = given.accepted.filter((id) => !finished.has(id))
   const invented = given.finished.filter((id) => !sent.has(id))
+  const again = given.finished.filter((id) => !finished.delete(id))
   return bounded([
     ...lost.map((id) => `command ${id} was accepted and never finished`),
+    ...again.map((id) => `command ${id} is finished more than once`),
     ...invented.map((id) => `command ${id} is finished, and nobody has sent it`),
   ])
 }
 
-/** No command has two effects on the same key. */
+/** No command has two effects on the same key. `effects`: all that are stored, in any order. */
 export function checkOnce(effects: readonly Effect[]): string[] {
   const seen = new Set<string>()
   const twice = effects.filter(({ commandId, key }) => {
@@ -41,7 +43,10 @@ export function checkOnce(effects: readonly Effect[]): string[] {
   return bounded(twice.map(({ commandId, key }) => `command ${commandId} took effect more than once on '${key}'`))
 }
 
-/** The versions of each key are 1, 2, 3 … without a gap and without a repetition. */
+/**
+ * The versions of each key are 1, 2, 3 … without a gap and without a repetition. `effects`: all that are stored since the key's first one, in
+ * any order. Of each key the first fault is told. That its newest effect is missing leaves no gap: `checkFinished` sees that.
+ */
 export function checkVersions(effects: readonly Effect[]): string[] {
   const faults: string[] = []
   for (const [key, own] of Map.groupBy(effects, (effect) => effect.key)) {
@@ -54,7 +59,8 @@ export function checkVersions(effects: readonly Effect[]): string[] {
 
 /**
  * Commands of one client and one key took effect in the order in which they were acknowledged. `acknowledged` is in that order; commands
- * without an effect (rejected ones) are passed over.
+ * without an effect (rejected ones) are passed over. `effects`: all that are stored, in any order. For a command of several keys `key` is its
+ * home key: order is promised for that one.
  */
 export function checkOrder(
   acknowledged: readonly { readonly commandId: string; readonly client: string; readonly key: string }[],
@@ -77,7 +83,7 @@ export function checkOrder(
   return bounded(faults)
 }
 
-/** Amounts add up to what was put in, and none is below zero. */
+/** Amounts, by whatever name, add up to what was put in, and none is below zero. Whole numbers, cents for instance: sums of fractions are not exact. */
 export function checkSum(amounts: Readonly<Record<string, number>>, total: number): string[] {
   const sum = Object.values(amounts).reduce((all, each) => all + each, 0)
   const below = Object.entries(amounts).filter(([, amount]) => amount < 0)

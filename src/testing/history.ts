@@ -29,7 +29,7 @@ export interface Operation {
   readonly endedAt: number
 }
 
-/** Collects a history. */
+/** Collects a history, for one run; not shared between processes of the system: times are of this process's monotonic clock. */
 export class History {
   readonly #entries: HistoryEntry[] = []
 
@@ -66,7 +66,11 @@ export class History {
   }
 }
 
-/** Pairs invocations with their ends. @throws Error where a process does two things at a time, or ends what it did not begin */
+/**
+ * Pairs invocations with their ends, in the order of the invocations. `entries` are in the order in which they were noted. What has no end is
+ * `info`, and ends at `Infinity`.
+ * @throws Error where a process does two things at a time, or ends what it did not begin
+ */
 export function operationsOf(entries: readonly HistoryEntry[]): Operation[] {
   const open = new Map<number, HistoryEntry>()
   const operations: Operation[] = []

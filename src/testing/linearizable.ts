@@ -5,16 +5,20 @@
 // operation fits the state, and goes back where an answer is reached whose operation did not fit anywhere before it.
 import type { Operation } from './history.ts'
 
-/** A thing that is changed by one operation at a time. */
+/** A thing that is changed by one operation at a time, for instance a register with compare-and-set. `State` is plain JSON. */
 export interface Model<State> {
+  /** The state of a key that nothing was done to. */
   readonly initial: State
   /** What an operation does, and what its caller must see. Pure; states and answers are compared as JSON. */
   readonly apply: (state: State, operation: Pick<Operation, 'f' | 'input'>) => { readonly state: State; readonly output: unknown }
 }
 
 /**
- * Every key whose operations no order explains, as a sentence. `fail` must not have happened; `info` may have, or not, or may still.
- * A search that looks at more than `statesMax` (default 1,000,000) counts as a violation: unknown is not good.
+ * Every key whose operations no order explains, as a sentence. `operations`: as `operationsOf` makes them, of any number of keys, in any order;
+ * each key begins at `model.initial`. `fail` must not have happened; `info` may have, or not, or may still.
+ * A search that looks at more than `statesMax` states of one key (default 1,000,000) counts as a violation: unknown is not good. Raise it where
+ * memory allows; fewer clients or more keys help more.
+ * @throws what `model.apply` throws
  */
 export function checkLinearizable<State>(operations: readonly Operation[], model: Model<State>, statesMax = 1_000_000): string[] {
   const byKey = Map.groupBy(

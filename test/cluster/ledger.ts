@@ -27,6 +27,10 @@ export class Ledger {
     this.client = new pg.Pool({ connectionString: database.url, max: 4 })
   }
 
+  get url(): string {
+    return this.#database.url
+  }
+
   /** Starts a process; it is the newest instance then. */
   async start(environment: Record<string, string> = {}): Promise<Node> {
     const settings = { DATABASE_URL: this.#database.url, TWOFOLD_LEASE_MS: String(this.#leaseMs), LOG_LEVEL: 'warn' }

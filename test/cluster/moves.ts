@@ -5,14 +5,22 @@ import type { Ledger, Node } from './ledger.ts'
 
 const CLIENTS = 8
 
-/** Times in milliseconds. `pauses`: the longest of each key, the shortest first. */
+/** Times in milliseconds. */
 export interface Moves {
-  readonly nothing: { readonly pauses: readonly number[] }
+  readonly nothing: Observed
   /** `holds`: for how long each partition that moved was served by nobody, the shortest first. */
-  readonly comes: { readonly pauses: readonly number[]; readonly holds: readonly number[] }
+  readonly comes: Observed & { readonly holds: readonly number[] }
   /** `takenMs`: until its partitions were all taken; of one that leaves, until its process had ended too. */
-  readonly leaves: { readonly pauses: readonly number[]; readonly takenMs: number }
-  readonly dies: { readonly pauses: readonly number[]; readonly takenMs: number }
+  readonly leaves: Observed & { readonly takenMs: number }
+  readonly dies: Observed & { readonly takenMs: number }
+}
+
+export interface Observed {
+  /** When, on the clock of `performance.now()`. */
+  readonly from: number
+  readonly till: number
+  /** The longest of each key meanwhile, the shortest first. */
+  readonly pauses: readonly number[]
 }
 
 /** Needs a ledger without any instance yet. Throws where a client was answered and its command is not there exactly once, in order. */
@@ -20,29 +28,30 @@ export async function observeMoves(ledger: Ledger): Promise<Moves> {
   const first = await ledger.start({ LOG_LEVEL: 'debug' })
   const accounts = Array.from({ length: CLIENTS }, (_, at) => `account-${at}`)
   const clients = new Clients(ledger, first, accounts)
-  const served = (since = performance.now()): Promise<void> => until('every key is served', () => clients.servedSince(since), 30_000)
+  const served = (moment = performance.now()): Promise<void> => until('every key is served', () => clients.servedSince(moment), 30_000)
   const firstHasAll = (): Promise<void> => until('the first has all', async () => (await ledger.shares(first))[0] === 64)
-  const pausesSince = async (from: number): Promise<number[]> => {
+  const since = async (from: number): Promise<Observed> => {
     await served()
-    return clients.pauses(from, performance.now())
+    const till = performance.now()
+    return { from, till, pauses: clients.pauses(from, till) }
   }
   try {
     await served()
     const steadyFrom = performance.now()
     for (let round = 0; round < 5; round += 1) await served()
-    const nothing = { pauses: await pausesSince(steadyFrom) }
+    const nothing = await since(steadyFrom)
 
     const second = await ledger.start({ LOG_LEVEL: 'debug' })
     const comesFrom = performance.now()
     await ledger.untilShared(first, second)
-    const comes = { pauses: await pausesSince(comesFrom), holds: holdsOf(first, second) }
+    const comes = { ...(await since(comesFrom)), holds: holdsOf(first, second) }
 
     const stoppedAt = performance.now()
     const code = await second.program.end('SIGTERM')
     if (code !== 0) throw new Error(`an instance that was told to stop ended with ${code}`)
     await firstHasAll()
     const leftMs = Math.round(performance.now() - stoppedAt)
-    const leaves = { pauses: await pausesSince(stoppedAt), takenMs: leftMs }
+    const leaves = { ...(await since(stoppedAt)), takenMs: leftMs }
 
     const third = await ledger.start({ LOG_LEVEL: 'debug' })
     await ledger.untilShared(first, third)
@@ -51,7 +60,7 @@ export async function observeMoves(ledger: Ledger): Promise<Moves> {
     await third.program.end('SIGKILL')
     await firstHasAll()
     const takenMs = Math.round(performance.now() - diedAt)
-    const dies = { pauses: await pausesSince(diedAt), takenMs }
+    const dies = { ...(await since(diedAt)), takenMs }
     await clients.stop()
     await clients.verify()
     return { nothing, comes, leaves, dies }

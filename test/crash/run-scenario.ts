@@ -46,20 +46,31 @@ const ANYWHERE_MS = 1500
 
 const anywhere: Scenario = { armed: 'first', passes: 0, spread: 1 }
 
-/** `databaseUrl`: an empty database. */
-export async function runScenario(fault: Fault, databaseUrl: string): Promise<Report> {
+/** `databaseUrl`: an empty database. Rejects once `signal` is aborted, with all processes ended. */
+export async function runScenario(fault: Fault, databaseUrl: string, signal?: AbortSignal): Promise<Report> {
   const folder = await mkdtemp(join(tmpdir(), 'twofold-crash-'))
   const database = new pg.Pool({ connectionString: databaseUrl, max: 2 })
   // A connection may still be closing when its database is dropped. Whatever a query fails with is told by that query.
   database.on('error', () => undefined)
   const run = new ScenarioRun(fault, databaseUrl, join(folder, 'lines'), database)
+  const over = new AbortController()
   try {
-    return await run.finish()
+    return await Promise.race([run.finish(), abortedBy(signal, over.signal)])
   } finally {
+    over.abort()
     await run.endAll()
     await database.end()
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** Rejects once `signal` is aborted, and never from when it is `over`. */
+function abortedBy(signal: AbortSignal | undefined, over: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = (): void => reject(signal?.reason as Error)
+    if (signal?.aborted === true) abort()
+    signal?.addEventListener('abort', abort, { once: true, signal: over })
+  })
 }
 
 class ScenarioRun {

@@ -63,7 +63,8 @@ export const scenarios: Readonly<Record<CrashPoint, Scenario>> = {
   'reactor.delivered': first,
   'reactor.handled': first,
   'reactor.checkpointed': first,
-  'transaction.commit-sent': { ...first, passes: 12 },
+  // A start makes the tables of five hours, and each subscriber registers; what is lost there ends the start.
+  'transaction.commit-sent': { ...first, passes: 30 },
   'housekeeping.dropped': { armed: 'second', old: true, ...once },
   'housekeeping.deleted': { armed: 'second', old: true, ...once },
   'lease.renewed': { ...first, passes: 1, spread: 4 },

@@ -51,77 +51,79 @@ function launch(role: 'stateless' | 'stateful' | 'subscribers'): Program {
   return program
 }
 
-const claim = '3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended'
+test.each(carriers)(
+  '3 stateless, 2 stateful and 1 subscriber lose and double nothing while one of each side is ended ($name)',
+  { timeout: 400_000 },
+  async ({ start }) => {
+    database = await testDatabase()
+    ground = await start()
+    const client = new pg.Client({ connectionString: database.url })
+    const first = launch('stateful')
+    await addressOf(first)
+    const [second, subscriber, ...stateless] = [
+      launch('stateful'),
+      launch('subscribers'),
+      launch('stateless'),
+      launch('stateless'),
+      launch('stateless'),
+    ]
+    const addresses = await Promise.all(stateless.map((program) => addressOf(program, 60_000)))
+    await Promise.all([addressOf(second, 60_000), addressOf(subscriber, 60_000)])
+    await client.connect()
+    await until('both stateful instances own partitions', async () => {
+      const { rows } = await client.query('select owner from twofold.partition where owner is not null group by owner')
+      return rows.length === 2
+    })
 
-test.each(carriers)(`$name: ${claim}`, { timeout: 400_000 }, async ({ start }) => {
-  database = await testDatabase()
-  ground = await start()
-  const client = new pg.Client({ connectionString: database.url })
-  const first = launch('stateful')
-  await addressOf(first)
-  const [second, subscriber, ...stateless] = [
-    launch('stateful'),
-    launch('subscribers'),
-    launch('stateless'),
-    launch('stateless'),
-    launch('stateless'),
-  ]
-  const addresses = await Promise.all(stateless.map((program) => addressOf(program, 60_000)))
-  await Promise.all([addressOf(second, 60_000), addressOf(subscriber, 60_000)])
-  await client.connect()
-  await until('both stateful instances own partitions', async () => {
-    const { rows } = await client.query('select owner from twofold.partition where owner is not null group by owner')
-    return rows.length === 2
-  })
+    const replay = startProgram('examples/shop/replay/main.ts', {}, [
+      '--sample',
+      String(ORDERS),
+      '--concurrency',
+      '64',
+      ...addresses.flatMap((address) => ['--url', address]),
+    ])
+    programs.push(replay)
+    const shop = new Instances(addresses)
+    const deposited = Promise.all(WALLETS.map((walletId, caller) => deposits(shop, walletId, caller, () => isRunning(replay))))
+    const count = async (table: string): Promise<number> =>
+      Number((await client.query(`select count(*) from twofold.${table}`)).rows[0].count)
+    await until('a quarter of the orders has an outcome', async () => (await count('outcome')) > ORDERS / 4, 120_000)
+    expect(await second.end('SIGKILL')).toBe('SIGKILL')
+    expect(await stateless[0]?.end('SIGTERM')).toBe(0)
+    expect(await count('outcome'), 'the faults came while work was under way').toBeLessThan(ORDERS)
 
-  const replay = startProgram('examples/shop/replay/main.ts', {}, [
-    '--sample',
-    String(ORDERS),
-    '--concurrency',
-    '64',
-    ...addresses.flatMap((address) => ['--url', address]),
-  ])
-  programs.push(replay)
-  const shop = new Instances(addresses)
-  const deposited = Promise.all(WALLETS.map((walletId, caller) => deposits(shop, walletId, caller, () => isRunning(replay))))
-  const count = async (table: string): Promise<number> =>
-    Number((await client.query(`select count(*) from twofold.${table}`)).rows[0].count)
-  await until('a quarter of the orders has an outcome', async () => (await count('outcome')) > ORDERS / 4, 120_000)
-  expect(await second.end('SIGKILL')).toBe('SIGKILL')
-  expect(await stateless[0]?.end('SIGTERM')).toBe(0)
-  expect(await count('outcome'), 'the faults came while work was under way').toBeLessThan(ORDERS)
+    expect(await replay.ended(200_000), replay.output()).toBe(0)
+    const versions = await deposited
+    expect(replay.output()).toContain('0 differences')
+    expect(replay.output()).toMatch(/lost\s+0\b/)
+    expect(replay.output()).toMatch(/duplicated\s+0\b/)
 
-  expect(await replay.ended(200_000), replay.output()).toBe(0)
-  const versions = await deposited
-  expect(replay.output()).toContain('0 differences')
-  expect(replay.output()).toMatch(/lost\s+0\b/)
-  expect(replay.output()).toMatch(/duplicated\s+0\b/)
-
-  expect(await count('waiting')).toBe(0)
-  expect(await count('parked')).toBe(0)
-  // A request that was taken twice would be a second command, rejected because its order is there.
-  const outcomes = await client.query(`select count(*)::int as commands, count(*) filter (where status = 'succeeded')::int as succeeded
+    expect(await count('waiting')).toBe(0)
+    expect(await count('parked')).toBe(0)
+    // A request that was taken twice would be a second command, rejected because its order is there.
+    const outcomes = await client.query(`select count(*)::int as commands, count(*) filter (where status = 'succeeded')::int as succeeded
     from twofold.outcome where command = 'placeOrder'`)
-  expect(outcomes.rows[0]).toEqual({ commands: ORDERS, succeeded: ORDERS })
-  expect(await count(`entity where service = 'orders'`)).toBe(ORDERS)
+    expect(outcomes.rows[0]).toEqual({ commands: ORDERS, succeeded: ORDERS })
+    expect(await count(`entity where service = 'orders'`)).toBe(ORDERS)
 
-  for (const walletId of new Set(WALLETS)) {
-    const of = versions.filter((_, caller) => WALLETS[caller] === walletId).flat()
-    expect(of.length, 'deposits went on all the time').toBeGreaterThan(20)
-    // One more would be a deposit that took effect twice, one less a deposit that did not, the same one twice a race.
-    expect(of.toSorted((a, b) => a - b)).toEqual(of.map((_, at) => at + 1))
-    const wallet = await client.query(`select version::int, state from twofold.entity where service = 'wallets' and key = $1`, [walletId])
-    expect(wallet.rows[0]).toEqual({ version: of.length, state: { balanceCents: of.length } })
-  }
-  // Each command of the shop that changes something emits one event, so an effect without its event would show, and the reverse.
-  const torn = await client.query(`select service, key, version, events from twofold.entity full join
+    for (const walletId of new Set(WALLETS)) {
+      const of = versions.filter((_, caller) => WALLETS[caller] === walletId).flat()
+      expect(of.length, 'deposits went on all the time').toBeGreaterThan(20)
+      // One more would be a deposit that took effect twice, one less a deposit that did not, the same one twice a race.
+      expect(of.toSorted((a, b) => a - b)).toEqual(of.map((_, at) => at + 1))
+      const wallet = await client.query(`select version::int, state from twofold.entity where service = 'wallets' and key = $1`, [walletId])
+      expect(wallet.rows[0]).toEqual({ version: of.length, state: { balanceCents: of.length } })
+    }
+    // Each command of the shop that changes something emits one event, so an effect without its event would show, and the reverse.
+    const torn = await client.query(`select service, key, version, events from twofold.entity full join
     (select service, key, count(*) as events from twofold.event group by service, key) as told using (service, key)
     where version is distinct from events`)
-  expect(torn.rows, 'versions count the events').toEqual([])
-  const gaps = await client.query(`select partition from twofold.event group by partition having max(seq) <> count(*) or min(seq) <> 1`)
-  expect(gaps.rows, 'events are numbered without gaps').toEqual([])
-  await client.end()
-})
+    expect(torn.rows, 'versions count the events').toEqual([])
+    const gaps = await client.query(`select partition from twofold.event group by partition having max(seq) <> count(*) or min(seq) <> 1`)
+    expect(gaps.rows, 'events are numbered without gaps').toEqual([])
+    await client.end()
+  },
+)
 
 function isRunning({ child }: Program): boolean {
   return child.exitCode === null && child.signalCode === null

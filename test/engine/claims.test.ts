@@ -5,6 +5,7 @@ import type { Envelope } from '../../src/contract/envelope.ts'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import { BatchAborted } from '../../src/ports/effect-store.ts'
+import { within } from '../support/within.ts'
 import { until } from '../e2e/program.ts'
 import { but, engineDatabase, exploding, type EngineDatabase } from './fixture.ts'
 
@@ -54,7 +55,7 @@ test('who repeats a request whose command is under way is told at once, and not 
   const answer = send(engine, first)
   const other = keyed('k', 'credit', { account: 'a', amount: 6 })
   const claim = { commandId: first.id, fingerprint: first.claim?.fingerprint, answer: undefined }
-  expect(await send(engine, other)).toEqual({ status: 'claimed', claim })
+  expect(await within('whoever repeats it is told', send(engine, other))).toEqual({ status: 'claimed', claim })
   await until('it is being stored', () => store !== undefined)
   store?.()
   expect(await answer).toMatchObject({ status: 'finished' })

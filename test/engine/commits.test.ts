@@ -1,4 +1,5 @@
 // How batches are committed, whatever is in them: one at a time for each partition, and without a write to what all of them read.
+import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Envelope } from '../../src/contract/envelope.ts'
 import type { EffectBatch, EffectSession } from '../../src/ports/effect-store.ts'
@@ -71,4 +72,34 @@ test('all events of a command go to the log of its home key, with the version of
     { partition: partition(from), key: from, data: { account: from, by: -2 } },
     { partition: partition(from), key: from, data: { account: to, by: 2 } },
   ])
+})
+
+// Rule 17
+test('a batch writes, checks and claims in one order, in whatever order its commands came', async () => {
+  const batches: EffectBatch[] = []
+  const noted = (real: EffectSession): EffectSession =>
+    but(real, {
+      commit(batch: EffectBatch) {
+        batches.push(batch)
+        return real.commit(batch)
+      },
+    })
+  const engine = await bank.engine(undefined, { session: noted })
+  await keepBusy(engine, 1)
+  batches.length = 0
+  const backwards = accounts.toSorted().toReversed()
+  const claimed = (text: string): NonNullable<Envelope['claim']> => {
+    const hash = createHash('sha256').update(text).digest('hex')
+    return { hash, fingerprint: hash }
+  }
+  const sent = backwards.map((account, at) => ({
+    ...bank.envelope(at % 2 === 0 ? 'credit' : 'look', { account, amount: 1 }),
+    claim: claimed(account),
+  }))
+  await Promise.all(sent.map((envelope) => engine.call(envelope, AbortSignal.timeout(10_000))))
+  expect(batches.some(({ writes, reads, claims }) => writes.length > 1 && reads.length > 1 && claims.length > 1)).toBe(true)
+  for (const { writes, reads, claims } of batches) {
+    for (const rows of [writes.map(({ key }) => key), reads.map(({ key }) => key), claims.map(({ hash }) => hash)])
+      expect(rows).toEqual(rows.toSorted())
+  }
 })

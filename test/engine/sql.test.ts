@@ -45,6 +45,10 @@ test('the transaction of an SQL handler consumes the row of the log it came in',
     await tx.query(`insert into account values ('a', 1)`)
     await stored.opened
   })
+  await scene.client.query(`create table consumed (by text);
+    create function note_consumed() returns trigger language plpgsql as $$
+      begin insert into consumed values (pg_current_xact_id()::xid::text); return null; end $$;
+    create trigger note_consumed after delete on twofold._command for each row execute function note_consumed()`)
   await scene.append([scene.envelope('act', { account: 'a' })])
   await scene.engine()
   await until('the handler runs', async () => (await activity('idle in transaction')) > 0)
@@ -52,6 +56,10 @@ test('the transaction of an SQL handler consumes the row of the log it came in',
   stored.open()
   await until('the row is consumed', async () => (await scene.count('_command')) === 0)
   expect([await scene.balances(), await scene.count('outcome')]).toEqual([{ a: 1 }, 1])
+  const { rows } = await scene.client.query(
+    `select by, a.xmin::text as "changedBy", o.xmin::text as "finishedBy" from consumed, account a, twofold._outcome o`,
+  )
+  expect(rows).toEqual([{ by: rows[0].by, changedBy: rows[0].by, finishedBy: rows[0].by }])
 })
 
 test('a row with commands of several keys and of both kinds is consumed once all of them are stored', async () => {

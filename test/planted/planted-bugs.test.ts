@@ -7,12 +7,14 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { bugs as others, type PlantedBug } from './bugs.ts'
 import { carrierBugs } from './carrier-bugs.ts'
+import { checkerBugs } from './checker-bugs.ts'
 import { directBugs } from './direct-bugs.ts'
 import { hasKafkaNode } from '../brokers/kafka/for-tests.ts'
 import { hasRabbitMq } from '../support/rabbitmq.ts'
 import { kafkaBugs } from './kafka-bugs.ts'
 import { rabbitMqBugs } from './rabbitmq-bugs.ts'
 import { ownershipBugs } from './ownership-bugs.ts'
+import { proofBugs } from './proof-bugs.ts'
 import { replayBugs } from './replay-bugs.ts'
 import { requestBugs } from './request-bugs.ts'
 import { ruleBugs } from './rule-bugs.ts'
@@ -27,8 +29,10 @@ const COPIED = ['src', 'test', 'package.json', 'tsconfig.json', 'vitest.config.t
 const bugs = [
   ...others,
   ...carrierBugs,
+  ...checkerBugs,
   ...directBugs,
   ...ownershipBugs,
+  ...proofBugs,
   ...replayBugs,
   ...requestBugs,
   ...ruleBugs,
@@ -37,6 +41,24 @@ const bugs = [
   ...(hasKafkaNode ? kafkaBugs : []),
   ...((await hasRabbitMq('what its tests would see of planted bugs')) ? rabbitMqBugs : []),
 ]
+
+/** What the engine is nothing without, and a bug in each. The first column is what is taken out. */
+const guards = [
+  ['the check of versions', 'a write does not check its version'],
+  ['the fence', 'the fence does not compare epochs'],
+  ['deduplication', 'a duplicate outcome is skipped instead of refused'],
+  ['the outcome in the transaction of its effect', 'outcomes are stored after the commit'],
+  ['the lock that keeps several keys in order', 'a cross batch locks its rows in the order in which its commands name them'],
+  ['the order of a key', 'direct commands run before the log'],
+  ['the answer after the commit', 'callers are answered before the commit'],
+  ['the acknowledgement after the commit', 'a delivered command is acknowledged before its effect is stored'],
+] as const
+
+test.each(guards)('a bug takes out %s', (_, name) => {
+  const bug = bugs.find((each) => each.name === name)
+  expect(bug, `'${name}' is planted`).toBeDefined()
+  expect(bug?.showsBy, 'by an assertion').toBeUndefined()
+})
 
 interface Planter {
   readonly folder: string
@@ -88,6 +110,25 @@ const HANGS = {
   claim: 'a place fails, waits',
 }
 
+/** A test that waits by an `AbortSignal` alone, and one that waits by `vi.waitUntil`, do not say what they waited for either. */
+const ABORTS = {
+  name: 'nobody is answered',
+  file: 'stateful/engine/commit-works.ts',
+  find: 'for (const { work, result } of planned.answers) settle(work, result)',
+  replace: 'void settle',
+  test: 'test/engine/engine.test.ts',
+  claim: 'versions rise by one without gaps',
+}
+
+const POLLS = {
+  name: 'nothing is appended',
+  file: 'adapters/postgres/command-log.ts',
+  find: "  await client.query({\n    name: 'twofold_append',",
+  replace: "  if (rows.length > 0) return\n  await client.query({\n    name: 'twofold_append',",
+  test: 'src/adapters/postgres/command-log.test.ts',
+  claim: 'what was sent and not answered is in doubt',
+}
+
 test('a planter sees what a bug does, and nothing of the one before it', { timeout: 90_000 }, async () => {
   const none = { ran: 1, failed: 0, timedOut: 0, errors: [] }
   for (const { child } of planters) {
@@ -97,8 +138,8 @@ test('a planter sees what a bug does, and nothing of the one before it', { timeo
   }
 })
 
-test('a test that times out has noticed nothing', { timeout: 60_000 }, async () => {
-  expect(await planted(planters[0]!.child, HANGS)).toMatchObject({ ran: 1, failed: 0, timedOut: 1 })
+test.each([HANGS, ABORTS, POLLS])('a test that times out has noticed nothing: $name', { timeout: 60_000 }, async (bug) => {
+  expect(await planted(planters[0]!.child, bug)).toMatchObject({ ran: 1, failed: 0, timedOut: 1 })
 })
 
 describe.concurrent('the test that is named turns red when', () => {

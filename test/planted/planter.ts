@@ -10,7 +10,7 @@ export interface Seen {
   readonly ran: number
   /** By an assertion or by an error. */
   readonly failed: number
-  /** By nothing but a time-out of the test runner: what was wrong, such a test cannot say, and an overloaded machine does the same. */
+  /** By nothing but time that was over, without a sentence: what was wrong, such a test cannot say, and an overloaded machine does the same. */
   readonly timedOut: number
   /** What the failed ones said. */
   readonly errors: readonly string[]
@@ -56,8 +56,9 @@ function seenBy(modules: readonly TestModule[], unhandled: readonly unknown[]): 
   }
 }
 
-function isTimeOut({ name }: { readonly name?: string }): boolean {
-  return name === 'TestTimeoutError' || name === 'HookTimeoutError'
+/** Of the test runner, of an `AbortSignal`, and of `vi.waitUntil`, which does not say what it waited for. */
+function isTimeOut({ name = '', message = '' }: { readonly name?: string; readonly message?: string }): boolean {
+  return ['TestTimeoutError', 'HookTimeoutError', 'TimeoutError'].includes(name) || message.startsWith('Timed out in wait')
 }
 
 function literally(text: string): RegExp {

@@ -29,9 +29,31 @@ test('there is a row for every rule, and no few promises', () => {
   expect(rules.map(({ says }) => Number.parseInt(says, 10))).toEqual(Array.from({ length: 25 }, (_, at) => at + 1))
 })
 
-test.each([...promises, ...rules])('there is a test for: $says', async ({ tests }) => {
+/** Where a test begins whose name is this, or begins with it, and which is not left out. */
+function testNamed(claim: string, end: string): RegExp {
+  return new RegExp(`(?<!\\b(?:skip|todo|fails))\\(\\s*'${claim.replaceAll(/[^\w\s]/g, '\\$&')}${end}`)
+}
+
+test.each(promises)('there is a test of that very name for: $says', async ({ tests }) => {
   for (const { file, claim } of tests) {
     expect(file, 'the last cell names a test file').not.toBe('')
-    expect(await readFile(file, 'utf8')).toContain(`'${claim}`)
+    expect(await readFile(file, 'utf8')).toMatch(testNamed(claim, "'"))
   }
+})
+
+test.each(rules)('there is a test for: $says', async ({ tests }) => {
+  for (const { file, claim } of tests) {
+    expect(file, 'the last cell names a test file').not.toBe('')
+    expect(await readFile(file, 'utf8')).toMatch(testNamed(claim, ''))
+  }
+})
+
+test('a test that is left out, and a text that is no name, hold nothing', () => {
+  const named = (text: string): boolean => testNamed('it holds', "'").test(text)
+  expect(["test('it holds', () => {", "test.each([1])(\n  'it holds', () => {", "test('it holds here', () => {"].map(named)).toEqual([
+    true,
+    true,
+    false,
+  ])
+  expect(["test.skip('it holds', () => {", "test.todo('it holds')", "const says = 'it holds'"].map(named)).toEqual([false, false, false])
 })

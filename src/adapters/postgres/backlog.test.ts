@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { until } from '../../../test/e2e/program.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import type { SlotMap } from '../../ports/slots.ts'
 import { PostgresBacklog, type BacklogLimits } from './backlog.ts'
@@ -115,6 +116,41 @@ test('beyond a bound the log takes nothing more, with the time to come again, an
   const small = newBacklog({ waitingBytesMax: 4000 })
   await small.look()
   expect(() => small.admitToLog(0)).toThrow(full)
+})
+
+test('what waits behind failing commands counts as well', async () => {
+  await database.query(
+    `insert into twofold._parked (partition, service, key, id, envelope, attempts, due_at)
+      select 0, 's', 'k' || at, gen_random_uuid(), '', 0, clock_timestamp() from generate_series(1, 60) at`,
+  )
+  await fill(1, 40, 1)
+  const backlog = newBacklog({ waitingCommandsMax: 100 })
+  await backlog.look()
+  expect(() => backlog.admitToLog(2)).toThrow(/100 commands wait to be run, 100 may/)
+})
+
+test('what waits is counted again and again, without being asked', { timeout: 40_000 }, async () => {
+  const owner = randomUUID()
+  await database.query('update twofold._partition set owner = $1', [owner])
+  const backlog = newBacklog({ waitingCommandsMax: 10 }, nothingSeen, owner)
+  const takesMore = (): boolean => {
+    try {
+      backlog.admitToLog(0)
+      return true
+    } catch {
+      return false
+    }
+  }
+  await backlog.start()
+  try {
+    expect(takesMore()).toBe(true)
+    await fill(1, 1, 10)
+    await until('the log is known to be full', () => !takesMore())
+    await database.query('delete from twofold._command')
+    await until('the log is known to have room', takesMore)
+  } finally {
+    await backlog.stop()
+  }
 })
 
 test('a partition whose oldest command has waited too long takes nothing more, the others do', async () => {

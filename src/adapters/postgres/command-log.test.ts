@@ -61,6 +61,14 @@ test('what arrives together is packed into one row per partition, in order', asy
   }
 })
 
+// Rule 1: one sequence, whose numbers nobody draws in advance.
+test('what one instance has appended lies before what another one appends afterwards, whatever partition it is for', async () => {
+  const instances = [newLog(), newLog()]
+  const envelopes = Array.from({ length: 12 }, (_, at) => envelope(`k${at}`, at % 4 < 2 ? `ordered ${at}` : undefined))
+  for (const [at, each] of envelopes.entries()) await instances[at % 2]?.append({ envelope: each })
+  expect((await stored()).flatMap(({ commands }) => commands.map(({ id }) => id))).toEqual(envelopes.map(({ id }) => id))
+})
+
 test('a caller that appends again as soon as it has its answer is served, however many turns that takes', async () => {
   const log = newLog()
   for (let turns = 0; turns < 8; turns += 1) {

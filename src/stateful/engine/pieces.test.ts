@@ -25,8 +25,12 @@ test('what follows a cross command of the same home key stays behind it', () => 
 
 test('a row is consumed by the last piece that has one of its commands', () => {
   const works = [work('1', ['a'], 'r1'), work('2', ['a', 'z'], 'r2'), work('3', ['b'], 'r2'), work('4', ['c'], 'r3')]
-  const pieces = splitPieces(works, ['r1', 'r2', 'r3', 'r4'], isCross)
-  expect(pieces.map((piece) => piece.consumed)).toEqual([['r1', 'r3', 'r4'], ['r2']])
+  const split = [work('5', ['d'], 'r5'), work('6', ['e', 'z'], 'r5')]
+  const pieces = splitPieces([...works, ...split], ['r1', 'r2', 'r3', 'r4', 'r5'], isCross)
+  expect(pieces.map((piece) => piece.consumed)).toEqual([
+    ['r1', 'r3', 'r4'],
+    ['r2', 'r5'],
+  ])
 })
 
 test('cross pieces are bounded', () => {
