@@ -11,7 +11,7 @@ import { ByKey, Cell, Cells, cellKey } from './cells.ts'
 import { afterCommit, beforeCommit } from './commit-points.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
-import { splitPieces, type Piece } from './pieces.ts'
+import { halves, inDoubt, splitPieces, type Piece } from './pieces.ts'
 import { planBatch, UnreadableState, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { SharedKeys } from './shared-keys.ts'
@@ -386,17 +386,4 @@ function keysOf(works: readonly Work[]): { service: string; key: string }[] {
   for (const { envelope } of works)
     for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
   return [...keys.values()].toSorted(byKey)
-}
-
-/** Its commit may be stored, or be stored only later: whoever is told of it from here on, and wherever, is told that. */
-function inDoubt(piece: Piece): Piece {
-  return { ...piece, works: piece.works.map((work): Work => ({ ...work, mayBeStored: true })) }
-}
-
-function halves(piece: Piece): Piece[] {
-  const middle = piece.works.length >> 1
-  return [
-    { cross: piece.cross, works: piece.works.slice(0, middle), consumed: [] },
-    { cross: piece.cross, works: piece.works.slice(middle), consumed: piece.consumed },
-  ]
 }
