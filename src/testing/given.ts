@@ -65,7 +65,11 @@ function happened(
     cells.set(key, cell)
     return cell
   })
-  const ran = new CommandRunner(side).run(name, JSON.stringify(input), named, { commandId, now: at.now ?? new Date(0), traceparent: at.traceparent })
+  const ran = new CommandRunner(side).run(name, JSON.stringify(input), named, {
+    commandId,
+    now: at.now ?? new Date(0),
+    traceparent: at.traceparent,
+  })
   if (ran.status === 'failed') throw ran.error
   const events =
     ran.status === 'succeeded' ? ran.events.map(({ event, data }) => ({ name: event.name, data: JSON.parse(data) as unknown })) : []

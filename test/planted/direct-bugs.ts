@@ -195,7 +195,7 @@ export const directBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a commit in doubt is forgotten when its batch is tried again',
-    file: 'stateful/engine/commit-works.ts',
+    file: 'stateful/engine/pieces.ts',
     find: 'works: piece.works.map((work): Work => ({ ...work, mayBeStored: true }))',
     replace: 'works: piece.works.map((work): Work => ({ ...work }))',
     test: 'test/engine/faults.test.ts',

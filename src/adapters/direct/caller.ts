@@ -86,18 +86,21 @@ export class Caller {
     const takenBack = new AbortController()
     this.#running.set(id, { characters: line.length, takenBack })
     this.#characters += line.length
-    void this.#run(call, takenBack.signal)
-      .catch((error: unknown): OwnerResult | undefined => {
-        // It was taken back, so nobody wants to know.
-        if (takenBack.signal.aborted) return undefined
-        this.#options.log.error({ err: error, commandId: id }, 'a call of another instance failed; it takes the log')
-        return { status: 'deferred', begun: true }
-      })
-      .then((result) => {
-        if (takenBack.signal.aborted) return
-        this.#forget(id)
-        if (result !== undefined) this.#answer(id, result)
-      })
+    void this.#answerTo(call, takenBack.signal)
+  }
+
+  async #answerTo(call: Call, takenBack: AbortSignal): Promise<void> {
+    const { id } = call.envelope
+    let result: OwnerResult = { status: 'deferred', begun: true }
+    try {
+      result = await this.#run(call, takenBack)
+    } catch (error) {
+      if (!takenBack.aborted) this.#options.log.error({ err: error, commandId: id }, 'a call of another instance failed; it takes the log')
+    }
+    // Where it was taken back, nobody wants to know.
+    if (takenBack.aborted) return
+    this.#forget(id)
+    this.#answer(id, result)
   }
 
   /** Its place is free for whatever comes behind it, in the very same piece. */

@@ -13,7 +13,12 @@ const TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 test('a call comes back with what the owner has committed, with its deadline and trace context carried on', async () => {
   const engine = new Engine()
   const { calls } = callsTo([await open('owner', engine)])
-  const given = { ...envelope('ä\n"\t'), traceparent: TRACEPARENT, condition: { kind: 'versions', versions: [1] } as never, input: '{"text":"a\\nb"}' }
+  const given = {
+    ...envelope('ä\n"\t'),
+    traceparent: TRACEPARENT,
+    condition: { kind: 'versions', versions: [1] } as never,
+    input: '{"text":"a\\nb"}',
+  }
   expect(calls.reaches(given)).toBe(true)
   const result = await calls.call(given, undefined, { waitMs: 5000 })
   expect(result).toEqual(finished(given))

@@ -13,7 +13,10 @@ async function ending(): Promise<{ readonly address: string; readonly got: strin
   const server = createServer((request, response) => {
     response.writeHead(200).flushHeaders()
     request.on('data', (piece: Buffer) => {
-      const commands = piece.toString().split('\n').filter((line) => line.startsWith('C'))
+      const commands = piece
+        .toString()
+        .split('\n')
+        .filter((line) => line.startsWith('C'))
       got.push(...commands)
       if (commands.length > 0) request.destroy()
     })

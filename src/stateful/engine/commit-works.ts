@@ -11,7 +11,7 @@ import { ByKey, Cell, Cells, cellKey } from './cells.ts'
 import { afterCommit, beforeCommit } from './commit-points.ts'
 import type { HeldPartitions } from './held-partitions.ts'
 import type { Parking } from './parking.ts'
-import { cutAfter, halves, splitPieces, type Piece } from './pieces.ts'
+import { cutAfter, halves, inDoubt, splitPieces, type Piece } from './pieces.ts'
 import { HOLD_MS_MAX, planBatch, type LoadedCells, type PlannedBatch } from './plan-batch.ts'
 import type { CommandRunner } from './run-command.ts'
 import { SharedKeys } from './shared-keys.ts'
@@ -390,9 +390,4 @@ function keysOf(works: readonly Work[]): { service: string; key: string }[] {
   for (const { envelope } of works)
     for (const key of envelope.keys) keys.set(cellKey(envelope.service, key), { service: envelope.service, key })
   return [...keys.values()].toSorted(byKey)
-}
-
-/** Its commit may be stored, or be stored only later: whoever is told of it from here on, and wherever, is told that. */
-function inDoubt(piece: Piece): Piece {
-  return { ...piece, works: piece.works.map((work): Work => ({ ...work, mayBeStored: true })) }
 }

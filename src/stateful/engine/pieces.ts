@@ -62,3 +62,8 @@ export function splitPieces(works: readonly Work[], rows: readonly string[], isC
   for (const row of rows) (lastPiece.get(row) ?? pieces[0])?.consumed.push(row)
   return pieces.filter((piece) => piece.works.length > 0 || piece.consumed.length > 0)
 }
+
+/** Its commit may be stored, or be stored only later: whoever is told of it from here on, and wherever, is told that. */
+export function inDoubt(piece: Piece): Piece {
+  return { ...piece, works: piece.works.map((work): Work => ({ ...work, mayBeStored: true })) }
+}

@@ -22,7 +22,7 @@ function connected(count: number, ofCarrier: OfCarrier, ofLog?: Case['check'], w
     const opened: OpenCarrier[] = []
     try {
       for (let at = 0; at < count; at += 1) opened.push(await carrier.open({ ...context, instanceId: `instance-${at}` }))
-      for (const { request } of opened) equal(request !== undefined, carrier.features.replies, '`request` is there where `features.replies`')
+      for (const open of opened) equal(open.request !== undefined, carrier.features.replies, '`request` is there where `features.replies`')
       await ofCarrier(opened, carrier, ground)
     } finally {
       for (const open of opened) await open.close()

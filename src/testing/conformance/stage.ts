@@ -93,12 +93,13 @@ export class Stage {
       ...this.#ground.options,
       ...options,
     }
-    let instance: Instance | undefined
+    const started: { instance?: Instance } = {}
     const app = accountsApp(this.#entry, this.#ground.app, {
       failing: this.failing,
-      ran: (account, number) => void this.ran.push({ account, number, by: instance }),
+      ran: (account, number) => void this.ran.push({ account, number, by: started.instance }),
     })
-    instance = await this.#entry.start(app as never, settings as never)
+    const instance = await this.#entry.start(app as never, settings as never)
+    started.instance = instance
     this.#running.add(instance)
     return instance
   }
@@ -228,8 +229,10 @@ export class Stage {
     )
     if (rows.length === 0) return undefined
     const owned = new Set(rows.map(({ partition }) => partition))
-    const { partitionOf } = await this.sender()
-    return range(1000).map((at) => `newest-${at}`).find((account) => owned.has(partitionOf(account)))
+    const sender = await this.sender()
+    return range(1000)
+      .map((at) => `newest-${at}`)
+      .find((account) => owned.has(sender.partitionOf(account)))
   }
 
   /** Which instance has run this number of an account last. */
@@ -239,7 +242,8 @@ export class Stage {
 
   /** How many commands wait in PostgreSQL's log by what is counted of it, which may be a few seconds old. */
   async waiting(): Promise<number> {
-    const [row] = (await this.#query<{ waiting: string }>('select coalesce(sum(commands + parked), 0) as waiting from twofold.backlog')).rows
+    const [row] = (await this.#query<{ waiting: string }>('select coalesce(sum(commands + parked), 0) as waiting from twofold.backlog'))
+      .rows
     return Number(row?.waiting)
   }
 
