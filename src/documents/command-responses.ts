@@ -56,12 +56,15 @@ function refusals(command: AnyCommand, schemas: SchemaCollection, { hasBody, has
   const ofBody: Responses<string> = hasBody ? { 413: 'The body is too large.', 415: 'The body is not JSON.' } : {}
   const ofCondition: Responses<string> =
     command.ifMatch === 'required' ? { 428: 'Neither If-Match nor If-None-Match says which version is to be changed.' } : {}
+  const ofVersion: Responses<string> = hasVersions
+    ? { 412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.' }
+    : {}
   const own: Responses<string> = {
     400: hasVersions
       ? 'The request is malformed, or its Idempotency-Key is.'
       : 'The request is malformed, its Idempotency-Key is, or it has a condition, although there are no versions here.',
     409: 'The first request with this Idempotency-Key is still running.',
-    ...(hasVersions ? { 412: 'The entity is not as If-Match or If-None-Match demands; nothing has changed.' } : {}),
+    ...ofVersion,
     422: 'The input does not fit, or the Idempotency-Key was used for another request.',
     429: 'The service has as many commands waiting as it takes, in all or for this key; nothing was taken. See `Retry-After`.',
     ...ofBody,

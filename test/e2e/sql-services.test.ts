@@ -44,7 +44,8 @@ const count = (item: string, headers: Record<string, string> = {}): Promise<{ st
   server.inject({ method: 'POST', url: '/stock/count', headers, payload: { item } })
 
 test('whoever sends a condition to an SQL service is told that there are no versions, and nothing is done', async () => {
-  for (const headers of [{ 'if-match': '"1"' }, { 'if-match': '*' }, { 'if-none-match': '*' }]) {
+  const conditions: readonly Record<string, string>[] = [{ 'if-match': '"1"' }, { 'if-match': '*' }, { 'if-none-match': '*' }]
+  for (const headers of conditions) {
     const answer = await count('conditional', headers)
     expect([answer.statusCode, answer.json()]).toMatchObject([400, { code: 'PRECONDITION_UNSUPPORTED' }])
   }

@@ -13,6 +13,14 @@ const watchdog = 'src/stateful/engine/watchdog.test.ts'
 
 export const sqlBugs: readonly PlantedBug[] = [
   {
+    name: 'names of statements that are made anew each time stay on their connection',
+    file: session,
+    find: ' || this.#trips.preparedCount > PREPARED_MAX',
+    replace: '',
+    test: 'src/adapters/postgres/sql-session.test.ts',
+    claim: 'a connection on which handlers have named more',
+  },
+  {
     name: 'a table of outcomes is kept for those alone whom it was swept for',
     file: 'adapters/postgres/outcome-tables.ts',
     find: 'const wanted = await wantedIn(database, name, hour, retention)',
@@ -287,8 +295,8 @@ export const sqlBugs: readonly PlantedBug[] = [
   {
     name: 'settings of a handler stay on its connection',
     file: session,
-    find: 'this.#handler.leavesTraces || this.#handler.hasEnded',
-    replace: 'this.#handler.hasEnded',
+    find: 'this.#handler.leavesTraces || this.#handler.hasEnded ||',
+    replace: 'this.#handler.hasEnded ||',
     test: faults,
     claim: 'what an SQL handler leaves on its connection',
   },

@@ -86,6 +86,11 @@ export class RoundTrips {
     return promise
   }
 
+  /** How many names stand for something, or may. */
+  get preparedCount(): number {
+    return this.#prepared.size
+  }
+
   /** What the server has prepared under this name is of no use any more; it is prepared anew when it is sent again. */
   forget(name: string): void {
     this.#prepared.delete(name)

@@ -64,3 +64,18 @@ test('what a handler has said and not waited for before its keys were refused is
   await session.close()
   await rival.close()
 })
+
+test('a connection on which handlers have named more statements than a program says is not used on', async () => {
+  const session = await store.open()
+  const name = async (from: number, to: number): Promise<void> => {
+    session.beginLater({ service: 's', keys: ['a'] })
+    const { transaction } = session
+    for (let at = from; at < to; at += 1) await transaction.query({ name: `mine ${at}`, text: 'select 1' } as unknown as string)
+    await session.rollback()
+  }
+  await name(0, 500)
+  expect(session.usable).toBe(true)
+  await name(500, 1100)
+  expect(session.usable).toBe(false)
+  await session.close()
+})

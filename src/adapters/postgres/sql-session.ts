@@ -64,6 +64,9 @@ const BEGAN = {
   rows: false,
 } satisfies Statement
 
+/** So many statements may be prepared on a connection: names that handlers make anew each time would fill the server's memory. */
+const PREPARED_MAX = 1000
+
 export interface SqlSessionOptions {
   /** Ends the backend, by another connection. */
   readonly terminate: () => Promise<void>
@@ -240,7 +243,7 @@ export class PostgresSqlSession implements SqlSession {
   #over(): void {
     if (this.#handler === undefined) return
     this.#handler.end()
-    this.#isSpent ||= this.#handler.leavesTraces || this.#handler.hasEnded
+    this.#isSpent ||= this.#handler.leavesTraces || this.#handler.hasEnded || this.#trips.preparedCount > PREPARED_MAX
     this.#handler = undefined
   }
 

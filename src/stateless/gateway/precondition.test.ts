@@ -42,18 +42,17 @@ test.each([{ 'if-match': '5' }, { 'if-match': '"5' }, { 'if-none-match': '"5"' }
   },
 )
 
-test.each([{ 'if-match': '"5"' }, { 'if-match': '*' }, { 'if-none-match': '*' }])(
-  'where there are no versions %o is told so and nothing is taken',
-  async (headers) => {
-    await using gateway = await gatewayOf({ contracts: [notes], sides: [], withoutVersions: new Set(['notes']) })
-    const request = { ...write, headers: { ...headers, 'idempotency-key': 'k' } as Record<string, string> }
-    const answer = await gateway.server.inject(request)
-    expect([answer.statusCode, answer.json()]).toMatchObject([400, { code: 'PRECONDITION_UNSUPPORTED', retryable: false }])
-    expect([gateway.ports.entries, gateway.ports.claims.size]).toEqual([[], 0])
-    gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, {})
-    expect((await gateway.server.inject({ ...write, headers: { 'idempotency-key': 'k' } })).statusCode).toBe(204)
-  },
-)
+const conditions: readonly Record<string, string>[] = [{ 'if-match': '"5"' }, { 'if-match': '*' }, { 'if-none-match': '*' }]
+
+test.each(conditions)('where there are no versions %o is told so and nothing is taken', async (headers) => {
+  await using gateway = await gatewayOf({ contracts: [notes], sides: [], withoutVersions: new Set(['notes']) })
+  const request = { ...write, headers: { ...headers, 'idempotency-key': 'k' } }
+  const answer = await gateway.server.inject(request)
+  expect([answer.statusCode, answer.json()]).toMatchObject([400, { code: 'PRECONDITION_UNSUPPORTED', retryable: false }])
+  expect([gateway.ports.entries, gateway.ports.claims.size]).toEqual([[], 0])
+  gateway.ports.onAppended = ({ id }) => gateway.ports.finish(id, {})
+  expect((await gateway.server.inject({ ...write, headers: { 'idempotency-key': 'k' } })).statusCode).toBe(204)
+})
 
 test('a command that turns out to have no version to be held against is answered the same', async () => {
   await using gateway = await gatewayOf({ contracts: [notes], sides: [] })
