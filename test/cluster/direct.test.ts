@@ -22,7 +22,7 @@ interface Ended {
   readonly number: number
   readonly status: number
   readonly commandId: string
-  readonly ms: number
+  readonly tookMs: number
 }
 
 const stateful = (): Promise<Node> => ledger.start({ ROLES: 'stateful' })
@@ -52,9 +52,9 @@ async function callAll(gateway: Node, onEnded: (done: number) => void = () => un
     const account = `account-${at}`
     for (let number = 1; number <= CALLS / CLIENTS; number += 1) {
       const headers: Record<string, string> = at % 2 === 0 ? {} : { prefer: 'wait=1' }
-      const sentAt = performance.now()
-      const answer = await ledger.send(gateway, 'note', { account, number }, headers)
-      ended.push({ account, number, ...answer, ms: performance.now() - sentAt })
+      const begunAt = performance.now()
+      const answered = await ledger.send(gateway, 'note', { account, number }, headers)
+      ended.push({ account, number, ...answered, tookMs: performance.now() - begunAt })
       onEnded(ended.length)
     }
   }
@@ -118,20 +118,16 @@ test.each(['SIGKILL', 'SIGSTOP'] as const)(
     await ledger.untilShared(...owners)
     await untilCalled(gateway)
     const [lost] = owners as [Node]
-    const before = await logged()
+    const theirs = new Set(await ledger.accountsOf(lost, CLIENTS))
     const ended = await callAll(gateway, (done) => void (done === CALLS / 4 && lost.program.child.kill(signal)))
     await until('the other owns all', async () => (await ledger.shares(lost))[0] === 0)
     // What it had in hand comes back with it, and must change nothing.
     lost.program.child.kill('SIGCONT')
     await expectAllOnce(gateway, ended)
-    // Otherwise nothing was in its hands, and nothing is shown. Who of them was still waiting when another had taken over is a matter of moments.
-    const caught = ended.filter(({ ms }) => ms > LEASE_MS / 2).length
-    const late = ended.filter(({ status }) => status !== 204).length
-    const throughLog = (await logged()) - before
-    console.log(
-      `${signal}: of ${CALLS} calls ${caught} waited for a takeover, ${late} of them were told later what became of them; the log took ${throughLog} rows`,
-    )
-    expect(caught).toBeGreaterThan(0)
+    // Its partitions had no owner until its lease was over. Where no call had to wait for that, nothing was shown.
+    const touched = ended.filter(({ account, tookMs }) => theirs.has(account) && tookMs > LEASE_MS / 3)
+    console.log(`${signal}: ${CALLS} calls, of which ${touched.length} met an owner that was gone`)
+    expect(touched.length).toBeGreaterThan(0)
   },
 )
 
@@ -140,7 +136,7 @@ test('partitions that move in the middle of calls cost no call its result', { ti
   const gateway = await stateless()
   await until('all is owned', async () => (await ledger.shares(first))[0] === 64)
   await untilCalled(gateway)
-  const ended: Ended[] = []
+  const ended: Omit<Ended, 'tookMs'>[] = []
   const over = new AbortController()
   const comesAndGoes = async (): Promise<void> => {
     const second = await stateful()
