@@ -1,6 +1,6 @@
 // Rule 21: that a command was begun under watch is held against it only where its process has ended, and by nobody else.
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { EffectSession } from '../../src/ports/effect-store.ts'
+import { BatchAborted, type EffectSession } from '../../src/ports/effect-store.ts'
 import { until } from '../e2e/program.ts'
 import { but, engineDatabase, type EngineDatabase } from './fixture.ts'
 
@@ -72,4 +72,21 @@ test('a connection that ends in the middle of such a run counts for nobody', asy
   await until('it has run', async () => (await bank.count('outcome')) === 1)
   await until('nothing is suspected', async () => (await counts()).length === 0)
   expect([began, await bank.balances()]).toEqual([[1], { a: 1 }])
+})
+
+test('what is run again after its connection was lost is counted while it runs', async () => {
+  await bank.append([bank.envelope('credit', { account: 'a', amount: 1 })])
+  const seen: unknown[] = []
+  const losing = (real: EffectSession): EffectSession =>
+    but(real, {
+      commit: async (batch) => {
+        if (batch.outcomes.length > 0) seen.push((await counts()).length)
+        if (seen.length === 1) throw new BatchAborted('lost', 'the connection ended')
+        await real.commit(batch)
+      },
+    })
+  await bank.engine(undefined, { abandoned: true, session: losing })
+  await until('it has run', async () => (await bank.count('outcome')) === 1)
+  await until('nothing is suspected', async () => (await counts()).length === 0)
+  expect([seen, await bank.balances()]).toEqual([[1, 1], { a: 1 }])
 })

@@ -221,6 +221,8 @@ export class Lane implements Service {
         this.#options.log.error({ err: error, failures }, 'the engine could not go on with a batch; it starts anew')
         if (failures > 1) await pause(backoffMs(failures, { minMs: 100, maxMs: 5000 }), this.#stopping.signal)
         await this.#reconnect()
+        const takenBack = this.#session.open().then((session) => takeBack(session, this.#begunHere, [...this.#begunHere]))
+        await takenBack.catch(() => undefined)
       }
     }
     await this.#settled().catch(() => undefined)
@@ -381,7 +383,6 @@ export class Lane implements Service {
         const session = await this.#session.open()
         const numbers = this.#held.numbers
         for (const [partition, seq] of await session.lastEvents(numbers)) this.#held.setLastEvent(partition, seq)
-        await takeBack(session, this.#begunHere, [...this.#begunHere])
         const heads = await session.parkedHeads(numbers)
         this.#parking.lookAgain(this.#options.now())
         noteParked(heads, this.#held.abandoned, this.#parking, this.#options.now)

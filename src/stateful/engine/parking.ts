@@ -52,9 +52,13 @@ export class Parking {
     this.set({ ...(this.#keys.get(cellKey(parked.service, parked.key)) ?? parked) })
   }
 
-  /** Forgets the keys of partitions that are not held any more. */
+  /** Forgets the keys of partitions that are not held any more. Who holds none does not look at those that are due, and would never sleep. */
   retain(held: (partition: number) => boolean): void {
-    for (const [id, { partition }] of this.#keys) if (!held(partition)) this.#keys.delete(id)
+    this.#earliest = Infinity
+    for (const [id, { partition, dueAt }] of this.#keys) {
+      if (held(partition)) this.#earliest = Math.min(this.#earliest, dueAt)
+      else this.#keys.delete(id)
+    }
   }
 
   /** Keys whose head is due, at most `limit`. */
