@@ -11,7 +11,7 @@ import { machineOf } from './results.ts'
 import { withDatabase } from './scenario.ts'
 import { benchServer } from './server.ts'
 import { credit, type Way } from './soak/credits.ts'
-import { holdSnapshot } from './soak/held-snapshot.ts'
+import { whileHeld } from './soak/held-snapshot.ts'
 import { machineCpu, shareOfOthers } from './soak/machine-cpu.ts'
 import { between, reference } from './soak/reference.ts'
 import { tableSizes } from './soak/table-sizes.ts'
@@ -19,7 +19,7 @@ import { faultsOf, type SoakWindow } from './soak/verdict.ts'
 
 const HELP = `npm run soak -- [--commands N] [--window N] [--keys N] [--hold-seconds N] [--url POSTGRES]
 
-  --commands      in all, half of them direct and half through the log (default 5000000)
+  --commands      half of them direct and half through the log; those that run while a snapshot is held come on top (default 8000000)
   --window        commands between two looks at cost and sizes (default 100000)
   --keys          accounts that they credit (default 10000)
   --hold-seconds  how long a reader holds a snapshot in the middle; 0: none does (default 60)
@@ -28,7 +28,7 @@ const HELP = `npm run soak -- [--commands N] [--window N] [--keys N] [--hold-sec
 
 const { values } = parseArgs({
   options: {
-    commands: { type: 'string', default: '5000000' },
+    commands: { type: 'string', default: '8000000' },
     window: { type: 'string', default: '100000' },
     keys: { type: 'string', default: '10000' },
     'hold-seconds': { type: 'string', default: '60' },
@@ -60,13 +60,8 @@ const windows = await withDatabase(server.url, async (url, client) => {
     for (const way of ['direct', 'log'] as const) await credit(backend, client, way, WARM_UP / 2, keys)
     let beside = await reference(client)
     for (let warm = 0; warm < REFERENCE_WARM_UP; warm += 1) beside = await reference(client)
-    let holding: Awaited<ReturnType<typeof holdSnapshot>> | undefined
-    let releaseAt = Infinity
-    for (let done = 0; done < commands; done += size) {
-      if (holdSeconds > 0 && done >= commands / 2 && releaseAt === Infinity) {
-        holding = await holdSnapshot(url)
-        releaseAt = performance.now() + holdSeconds * 1000
-      }
+    let done = 0
+    const next = async (heldSince?: number): Promise<void> => {
       // Both ways get the same share, in turns, so that first and last windows of each are compared with each other.
       const way: Way = (done / size) % 2 === 0 ? 'direct' : 'log'
       const started = performance.now()
@@ -81,15 +76,18 @@ const windows = await withDatabase(server.url, async (url, client) => {
       const after = await reference(client)
       const cost = { perSecond, nodeCpuUs, postgresCpuUs, reference: between(beside, after), othersShare }
       beside = after
-      measured.push({ way, done: done + size, ...cost, snapshotHeld: holding !== undefined, tables: await tableSizes(client) })
+      done += size
+      const versions = heldSince === undefined ? {} : { versionsHeld: (done - heldSince) / keys }
+      measured.push({ way, done, ...cost, ...versions, tables: await tableSizes(client) })
       print(measured.at(-1) as SoakWindow)
-      if (performance.now() < releaseAt) continue
-      await holding?.release()
-      holding = undefined
-      releaseAt = Number.MAX_VALUE
     }
-    await holding?.release()
-    await verifyBank(client, { done: commands + WARM_UP, cents: commands + WARM_UP })
+    while (done < commands / 2) await next()
+    const heldFrom = done
+    await whileHeld(url, holdSeconds, () => next(heldFrom))
+    // As many again as before it.
+    const end = done + commands / 2
+    while (done < end) await next()
+    await verifyBank(client, { done: done + WARM_UP, cents: done + WARM_UP })
     return measured
   } finally {
     await backend.stop()
@@ -115,13 +113,13 @@ function print({
   nodeCpuUs,
   postgresCpuUs,
   reference: { nodeUs, postgresUs = 0 },
-  snapshotHeld,
+  versionsHeld,
   tables,
 }: SoakWindow): void {
   const mib = (name: string): string => ((tables[name]?.total ?? 0) / 2 ** 20).toFixed(0).padStart(5)
   process.stdout.write(
     `${String(done).padStart(8)} ${way.padEnd(6)} ${perSecond.toFixed(0).padStart(7)}/s  ${nodeCpuUs.toFixed(1)} + ${postgresCpuUs.toFixed(1)} µs` +
       `  reference ${(nodeUs / 1000).toFixed(0)} + ${(postgresUs / 1000).toFixed(0)} ms` +
-      `  MiB: log${mib('_command')} entity${mib('_entity')} outcome${mib('_outcome')} event${mib('_event')}${snapshotHeld ? '  snapshot held' : ''}\n`,
+      `  MiB: log${mib('_command')} entity${mib('_entity')} outcome${mib('_outcome')} event${mib('_event')}${versionsHeld === undefined ? '' : '  snapshot held'}\n`,
   )
 }

@@ -1,25 +1,28 @@
 // What the verdict on a soak finds: each thing that may rot, alone.
 import { expect, test } from 'vitest'
-import { faultsOf, type SoakWindow } from '../../bench/soak/verdict.ts'
+import { AT_EACH_END, faultsOf, type SoakWindow } from '../../bench/soak/verdict.ts'
 
 const size = (mib: number): SoakWindow['tables'][string] => ({ heap: 0, index: 0, toast: 0, total: mib * 2 ** 20 })
 
-/** Twenty windows, in turns of both ways; a snapshot is held in the middle. `late` changes the last ones. */
+const EACH_SIDE = AT_EACH_END * 2
+const KEPT = 100
+
+/** Windows in turns of both ways; a snapshot is held in the middle, for two of them. `late` changes those after it. */
 function soak(late: Partial<SoakWindow> = {}, held: Partial<SoakWindow> = {}): SoakWindow[] {
-  return Array.from({ length: 20 }, (_, at) => {
-    const snapshotHeld = at === 10 || at === 11
+  return Array.from({ length: EACH_SIDE * 2 + 2 }, (_, at) => {
+    const isHeld = at === EACH_SIDE || at === EACH_SIDE + 1
     const window: SoakWindow = {
       way: at % 2 === 0 ? 'direct' : 'log',
       done: (at + 1) * 100_000,
       perSecond: 20_000,
       nodeCpuUs: 25,
-      postgresCpuUs: snapshotHeld ? 80 : 25,
+      postgresCpuUs: isHeld ? 25 + KEPT * 0.8 : 25,
       reference: { nodeUs: 30_000, postgresUs: 40_000 },
       othersShare: 0.1,
-      snapshotHeld,
-      tables: { _command: size(58), _entity: size(at < 10 ? 3.4 : 21) },
+      ...(isHeld ? { versionsHeld: KEPT } : {}),
+      tables: { _command: size(40), _entity: size(at < EACH_SIDE ? 3.4 : 40) },
     }
-    return { ...window, ...(snapshotHeld ? held : {}), ...(at >= 12 ? late : {}) }
+    return { ...window, ...(isHeld ? held : {}), ...(at >= EACH_SIDE + 2 ? late : {}) }
   })
 }
 
@@ -53,7 +56,7 @@ test('where the server is on another machine only Node is judged', () => {
   const reference = { nodeUs: 30_000 }
   const elsewhere = soak().map((window) => ({ ...window, postgresCpuUs: 0, reference }))
   expect(faultsOf(elsewhere)).toEqual([])
-  expect(faultsOf(elsewhere.map((window, at) => (at < 12 ? window : { ...window, nodeCpuUs: 30 })))).toHaveLength(2)
+  expect(faultsOf(elsewhere.map((window, at) => (at < EACH_SIDE + 2 ? window : { ...window, nodeCpuUs: 30 })))).toHaveLength(2)
 })
 
 test('a rate that fell is a fault, unless others used more of the machine', () => {
@@ -65,18 +68,18 @@ test('a rate that fell is a fault, unless others used more of the machine', () =
   expect(faultsOf(soak({ ...slower, othersShare: 0.5 }))).toEqual([])
 })
 
-test('a held snapshot may make commands dearer up to a bound of its own', () => {
-  expect(faultsOf(soak({}, { postgresCpuUs: 180 }))).toEqual([
-    expect.stringContaining('direct: 205.0 µs of processor time under a held snapshot'),
-    expect.stringContaining('log: 205.0 µs of processor time under a held snapshot'),
+test('a held snapshot may make commands dearer, for each version that it keeps up to a bound of its own', () => {
+  expect(faultsOf(soak({}, { postgresCpuUs: 225 }))).toEqual([
+    'direct: 2.0 µs of processor time for each version that a held snapshot keeps; 1.5 is its bound',
+    'log: 2.0 µs of processor time for each version that a held snapshot keeps; 1.5 is its bound',
   ])
 })
 
 test('tables that grow beyond their saw-tooth are faults; entities may keep what a held snapshot left', () => {
   const held = (mib: number): SoakWindow[] => soak({ tables: { _entity: size(mib) } })
-  expect(faultsOf(soak({ tables: { _command: size(120) } }))).toEqual(['_command grew to 120 MiB; 96 is its bound'])
-  expect(faultsOf(held(30))).toEqual([])
-  expect(faultsOf(held(40))).toEqual(['_entity grew to 40 MiB; 36 is its bound'])
-  const never = soak().map((window): SoakWindow => ({ ...window, postgresCpuUs: 25, snapshotHeld: false }))
-  expect(faultsOf(never)).toEqual(['_entity grew to 21 MiB; 12 is its bound'])
+  expect(faultsOf(soak({ tables: { _command: size(120) } }))).toEqual(['_command grew to 120 MiB; 58 is its bound'])
+  expect(faultsOf(held(47))).toEqual([])
+  expect(faultsOf(held(50))).toEqual(['_entity grew to 50 MiB; 48 is its bound'])
+  const never = soak().flatMap(({ versionsHeld, ...window }) => (versionsHeld === undefined ? [window] : []))
+  expect(faultsOf(never)).toEqual(['_entity grew to 40 MiB; 24 is its bound'])
 })
