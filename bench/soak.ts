@@ -77,16 +77,16 @@ const windows = await withDatabase(server.url, async (url, client) => {
       const cost = { perSecond, nodeCpuUs, postgresCpuUs, reference: between(beside, after), othersShare }
       beside = after
       done += size
-      const versions = heldSince === undefined ? {} : { versionsHeld: (done - heldSince) / keys }
-      measured.push({ way, done, ...cost, ...versions, tables: await tableSizes(client) })
+      const held = heldSince === undefined ? {} : { versionsHeld: (done - heldSince) / keys }
+      measured.push({ way, done, ...cost, ...held, tables: await tableSizes(client) })
       print(measured.at(-1) as SoakWindow)
     }
-    while (done < commands / 2) await next()
+    const half = commands / 2 / size
+    for (let at = 0; at < half; at += 1) await next()
     const heldFrom = done
     await whileHeld(url, holdSeconds, () => next(heldFrom))
     // As many again as before it.
-    const end = done + commands / 2
-    while (done < end) await next()
+    for (let at = 0; at < half; at += 1) await next()
     await verifyBank(client, { done: done + WARM_UP, cents: done + WARM_UP })
     return measured
   } finally {
