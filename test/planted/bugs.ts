@@ -76,8 +76,8 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'a duplicate outcome is skipped instead of refused',
     file: commit,
-    find: 'unnest($11::bigint[]) as event_seq) t`,',
-    replace: 'unnest($11::bigint[]) as event_seq) t on conflict do nothing`,',
+    find: 'unnest($12::bigint[]) as event_seq) t`,',
+    replace: 'unnest($12::bigint[]) as event_seq) t on conflict do nothing`,',
     test: engine,
     claim: 'a command that was carried twice takes effect once',
   },
@@ -116,8 +116,8 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'a commit does not look into the log that was not read',
     file: commit,
-    find: 'select 1 where not exists (select 1 from twofold._command where seq > $1::bigint)',
-    replace: 'select 1 where $1::bigint is not null',
+    find: 'select 1 where not exists (select 1 from twofold._command where seq > $1::bigint and (count > 1 or first_id <> all ($2::uuid[])))',
+    replace: 'select 1 where $1::bigint is not null and $2::uuid[] is not null',
     test: engine,
     claim: 'a commit that looks into the log itself stores nothing',
   },

@@ -215,7 +215,7 @@ export const proofBugs: readonly PlantedBug[] = [
   {
     name: 'a mailbox is never full',
     file: 'stateful/engine/mailbox.ts',
-    find: 'if (this.#works.length >= this.#sizeMax) return false',
+    find: 'this.#works.length >= this.#sizeMax || ',
     replace: '',
     test: 'src/stateful/engine/mailbox.test.ts',
     claim: 'it keeps the order of arrival and is bounded',
@@ -239,8 +239,8 @@ export const proofBugs: readonly PlantedBug[] = [
   {
     name: 'the version of an entity rises once a batch',
     file: 'stateful/engine/cells.ts',
-    find: '    this.text = text\n    this.exists = true\n    this.version += 1',
-    replace: '    this.text = text\n    this.exists = true\n    this.version = this.stored + 1',
+    find: '    this.#text = text\n    this.exists = true\n    this.version += 1',
+    replace: '    this.#text = text\n    this.exists = true\n    this.version = this.stored + 1',
     test: engine,
     claim: 'versions rise by one without gaps',
   },
