@@ -4,6 +4,7 @@ import { command } from '../../contract/command.ts'
 import { defineContract } from '../../contract/define-contract.ts'
 import { TwofoldError } from '../../errors.ts'
 import type { Principal } from '../stateless.ts'
+import { madeAt } from '../../ports/command-ids.ts'
 import { gatewayOf, unavailable, until } from './gateway-fixture.ts'
 
 const open = {
@@ -161,6 +162,8 @@ test('a replay whose command still runs is 202 under the first id, with a body t
   expect([first.statusCode, again.statusCode]).toEqual([202, 202])
   expect([again.body, again.headers['location']]).toEqual([first.body, first.headers['location']])
   expect(again.headers['idempotency-replayed']).toBe('true')
+  // The moment in which the id was made, whenever the answer is.
+  expect(first.json<{ openedAt: string }>().openedAt).toBe(new Date(madeAt(first.headers['twofold-command-id'] as string)).toISOString())
 })
 
 test('a request that waited in vain and was told 202 gets its 202 again, byte for byte, before and after the outcome is there', async () => {
