@@ -254,7 +254,8 @@ function carrierContext(
   const warn = (fields: object, message: string): void => log.warn(fields, message)
   const waitingMax = backlog.waitingCommandsMax
   const carriedMsMax = Math.max(...app.contracts.map(({ name }) => carriedMsMaxOf(app)(name)), HOUR_MS)
-  return { app: app.name, partitionCount: slots.partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, warn }
+  const { databaseId, partitionCount } = slots
+  return { app: app.name, databaseId, partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, warn }
 }
 
 function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {

@@ -45,6 +45,8 @@ export interface Delivery {
 export interface CarrierContext {
   /** The app's name: part of every name at the broker, so that several apps share one. */
   readonly app: string
+  /** Stands for the app's database, 8 hexadecimal digits: part of every name as well, so that an app with another database takes none of these commands. */
+  readonly databaseId: string
   readonly partitionCount: number
   readonly instanceId: string
   /** How long an owner may be silent before others take its partitions, in milliseconds: the broker should give it up no later. */

@@ -8,6 +8,14 @@ const losses = 'src/adapters/kafka/losses.test.ts'
 
 export const kafkaBugs: readonly PlantedBug[] = [
   {
+    name: 'databases of one app share the topic',
+    file: 'adapters/kafka/topology.ts',
+    find: '.commands.${databaseId}.${partitionCount}`',
+    replace: '.commands.${databaseId.slice(8)}.${partitionCount}`',
+    test: 'test/carriers/databases.test.ts',
+    claim: 'of two databases of one app each gets its own',
+  },
+  {
     name: 'a partition with a fault of its own holds up all that its broker leads',
     file: publisher,
     find: '        isPassingFault = true\n',

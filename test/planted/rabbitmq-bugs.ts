@@ -8,6 +8,14 @@ const link = 'adapters/rabbitmq/link.ts'
 
 export const rabbitMqBugs: readonly PlantedBug[] = [
   {
+    name: 'databases of one app share the queues',
+    file: 'adapters/rabbitmq/topology.ts',
+    find: '.commands.${databaseId}.${partitionCount}.${partition}`',
+    replace: '.commands.${databaseId.slice(8)}.${partitionCount}.${partition}`',
+    test: 'test/carriers/databases.test.ts',
+    claim: 'of two databases of one app each gets its own',
+  },
+  {
     name: 'nobody is told that what was delivered comes again on a new connection',
     file: 'adapters/rabbitmq/consumers.ts',
     find: '      wanted.onAnew?.()\n',

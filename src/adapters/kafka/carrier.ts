@@ -7,7 +7,7 @@ import { Backlog } from './backlog.ts'
 import { Cluster } from './cluster.ts'
 import { Consumer } from './consumer.ts'
 import { Publisher } from './publisher.ts'
-import { checkVersions, ensureTopic, topicName } from './topology.ts'
+import { checkVersions, ensureTopic, topicName, type TopicNames } from './topology.ts'
 
 /** Where Kafka is, and how to reach it. */
 export interface KafkaCarrierOptions {
@@ -76,10 +76,10 @@ export async function reachedOr<Value>({ brokers }: KafkaCarrierOptions, use: ()
 /** The brokers of an app, not connected yet. */
 export function clusterOf(
   { brokers, tls, sasl, requestMsMax }: KafkaCarrierOptions,
-  { app, partitionCount, instanceId }: Pick<CarrierContext, 'app' | 'partitionCount' | 'instanceId'>,
+  context: TopicNames & Pick<CarrierContext, 'instanceId'>,
 ): Cluster {
-  const topic = topicName(app, partitionCount)
-  return new Cluster({ brokers, topic, group: topic, clientId: `twofold-${instanceId}`, tls, sasl, requestMsMax })
+  const topic = topicName(context)
+  return new Cluster({ brokers, topic, group: topic, clientId: `twofold-${context.instanceId}`, tls, sasl, requestMsMax })
 }
 
 class OpenKafka implements OpenCarrier {

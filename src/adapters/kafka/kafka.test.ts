@@ -46,7 +46,7 @@ describe.skipIf(!hasKafka)('Kafka', () => {
       const context = contextOf({ partitionCount: 7 })
       await open(context)
       const cluster = await look(context)
-      expect(cluster.topic).toBe(`${context.app}.commands.7`)
+      expect(cluster.topic).toBe(`${context.app}.commands.0123abcd.7`)
       expect(cluster.partitionCount).toBe(7)
       const asked = [{ resourceType: 2 as const, resourceName: cluster.topic, configurationKeys: null }]
       const { results } = await cluster.askAny(requests.describeConfigs, asked, false, false)
@@ -86,7 +86,7 @@ describe.skipIf(!hasKafka)('Kafka', () => {
 
     async function makeTopic(context: CarrierContext, shape: object, settings: Record<string, string>): Promise<void> {
       const configs = Object.entries(settings).map(([name, value]) => ({ name, value }))
-      const name = topicName(context.app, context.partitionCount)
+      const name = topicName(context)
       const topic = { name, numPartitions: 4, replicationFactor: 1, assignments: [], configs, ...shape }
       await (await look(context)).askAny(requests.createTopics, [topic], 5_000, false)
     }

@@ -1,6 +1,6 @@
 // RabbitMQ as somebody sees it who changes nothing.
 import { connect, type ChannelModel } from 'amqplib'
-import { deadQueueName, queueName } from './topology.ts'
+import { deadQueueName, queueName, type QueueNames } from './topology.ts'
 
 const CONNECT_MS_MAX = 3000
 
@@ -19,6 +19,7 @@ export interface QueuesLook {
   /** Queues that nobody consumes. */
   readonly unserved: number
   readonly dead: number
+  readonly deadQueue: string
 }
 
 const NEEDED = ['publisher_confirms', 'basic.nack', 'consumer_cancel_notify', 'direct_reply_to', 'per_consumer_qos']
@@ -31,19 +32,20 @@ export function lookAtBroker(url: string): Promise<BrokerLook> {
   })
 }
 
-export function lookAtQueues(url: string, app: string, partitionCount: number): Promise<QueuesLook> {
+export function lookAtQueues(url: string, names: QueueNames): Promise<QueuesLook> {
   return connected(url, async (connection) => {
     const missing: string[] = []
     let [waiting, unserved] = [0, 0]
-    for (let partition = 0; partition < partitionCount; partition += 1) {
-      const name = queueName({ app, partitionCount }, partition)
+    for (let partition = 0; partition < names.partitionCount; partition += 1) {
+      const name = queueName(names, partition)
       const queue = await lookAtQueue(connection, name)
       if (queue === undefined) missing.push(name)
       waiting += queue?.messageCount ?? 0
       if (queue?.consumerCount === 0) unserved += 1
     }
-    const dead = await lookAtQueue(connection, deadQueueName({ app }))
-    return { missing, waiting, unserved, dead: dead?.messageCount ?? 0 }
+    const deadQueue = deadQueueName(names)
+    const dead = await lookAtQueue(connection, deadQueue)
+    return { missing, waiting, unserved, dead: dead?.messageCount ?? 0, deadQueue }
   })
 }
 

@@ -10,7 +10,7 @@ import { FullQueues } from './full-queues.ts'
 import { Publisher } from './publisher.ts'
 import { declareTopology, queueName } from './topology.ts'
 
-const topology = { app: `publisher-${process.pid}`, partitionCount: 2, waitingMax: 2000 }
+const topology = { app: `publisher-${process.pid}`, databaseId: '0123abcd', partitionCount: 2, waitingMax: 2000 }
 const queueOf = (partition: number): string => queueName(topology, partition)
 let sent = 0
 
@@ -48,7 +48,7 @@ describe.runIf(await hasRabbitMq('what it does not confirm'))('what RabbitMQ doe
     vi.restoreAllMocks()
     publisher.close()
     await connection.close()
-    await removeQueues(topology.app, [2])
+    await removeQueues(topology)
   })
 
   test('a queue that does not confirm holds up its own partition alone', async () => {

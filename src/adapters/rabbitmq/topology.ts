@@ -15,17 +15,24 @@ const AT_ONCE = 8
 
 export interface Topology {
   readonly app: string
+  readonly databaseId: string
   readonly partitionCount: number
   readonly waitingMax: number
 }
 
-/** The number of partitions is part of it: with another number the same key would be in another queue. */
-export function queueName({ app, partitionCount }: Pick<Topology, 'app' | 'partitionCount'>, partition: number): string {
-  return `${app}.commands.${partitionCount}.${partition}`
+/** What the queues of an app are named by. */
+export type QueueNames = Pick<Topology, 'app' | 'databaseId' | 'partitionCount'>
+
+/**
+ * The database is part of it: its outcomes say what has run, so no other one may take these commands. So is the number of partitions: with another
+ * number the same key would be in another queue.
+ */
+export function queueName({ app, databaseId, partitionCount }: QueueNames, partition: number): string {
+  return `${app}.commands.${databaseId}.${partitionCount}.${partition}`
 }
 
-export function deadQueueName({ app }: Pick<Topology, 'app'>): string {
-  return `${app}.commands.dead`
+export function deadQueueName({ app, databaseId }: Pick<QueueNames, 'app' | 'databaseId'>): string {
+  return `${app}.commands.${databaseId}.dead`
 }
 
 /** How many may wait in each queue: its share of all. */

@@ -1,6 +1,7 @@
 // Looks at Kafka and at the topic of the app that lives in the database, where Kafka carries its commands.
 import { HOUR_MS, RETENTION_HOURS_MIN } from '../../adapters/postgres/outcome-tables.ts'
 import type { ExaminedKafka } from '../../adapters/kafka/examine.ts'
+import type { TopicNames } from '../../adapters/kafka/topology.ts'
 import { bounded, type Check, type Finding } from './check.ts'
 import { countOf, durationOf } from './figures.ts'
 import { openSession } from './session.ts'
@@ -17,7 +18,7 @@ export async function lookAtKafka(brokers: readonly string[], databaseUrl: strin
   const reached = await bounded('kafka', async () => {
     // Loaded when it is needed: whoever does not use Kafka need not have its package.
     const { examineKafka } = await import('../../adapters/kafka/examine.ts')
-    found = await examineKafka({ brokers }, { app: 'twofold', partitionCount: 1, ...app, carriedMsMax: CARRIED_MS_MIN })
+    found = await examineKafka({ brokers }, { app: 'twofold', databaseId: '', partitionCount: 1, ...app, carriedMsMax: CARRIED_MS_MIN })
     return { status: 'ok', found: `Kafka answers at ${brokers.join(', ')}: ${countOf(found.brokerCount, 'broker')}, new enough` }
   })
   return found === undefined || app === undefined ? [reached] : [reached, { name: 'kafka.topic', ...topicFinding(found) }]
@@ -39,10 +40,10 @@ function topicFinding({ topic }: ExaminedKafka): Finding {
   return { status: 'ok', found }
 }
 
-async function appOf(url: string): Promise<{ readonly app: string; readonly partitionCount: number }> {
+async function appOf(url: string): Promise<TopicNames> {
   const session = await openSession(url)
   try {
-    return await session.row('select name as app, partition_count as "partitionCount" from twofold._app')
+    return await session.row('select name as app, database_id as "databaseId", partition_count as "partitionCount" from twofold._app')
   } finally {
     await session.end()
   }

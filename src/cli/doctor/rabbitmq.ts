@@ -36,11 +36,13 @@ async function lookAtTopology(url: string, database: string): Promise<Finding> {
   const session = await openSession(database)
   try {
     const [schema] = await session.rows<{ isThere: boolean }>(`select to_regclass('twofold._app') is not null as "isThere"`)
-    const apps = 'select name, partition_count as count from twofold._app'
-    const [app] = schema?.isThere === true ? await session.rows<{ name: string; count: number }>(apps) : []
-    if (app === undefined)
+    // A schema from before there was an id is brought up to date by the next start, which makes the queues.
+    const apps = `select name, partition_count as count, to_jsonb(a) ->> 'database_id' as "databaseId" from twofold._app a`
+    const [app] = schema?.isThere === true ? await session.rows<{ name: string; count: number; databaseId: string | null }>(apps) : []
+    if (app === undefined || app.databaseId === null)
       return { status: 'ok', found: 'no app has been started with this database: its queues are made at the first start' }
-    const { missing, waiting, unserved, dead } = await lookAtQueues(url, app.name, app.count)
+    const names = { app: app.name, databaseId: app.databaseId, partitionCount: app.count }
+    const { missing, waiting, unserved, dead, deadQueue } = await lookAtQueues(url, names)
     if (missing.length === app.count)
       return { status: 'ok', found: `none of the queues of '${app.name}' is there: they are made at its start` }
     if (missing.length > 0) {
@@ -51,7 +53,7 @@ async function lookAtTopology(url: string, database: string): Promise<Finding> {
     if (dead > 0)
       return {
         status: 'warning',
-        found: `${found}; ${dead} messages in ${app.name}.commands.dead`,
+        found: `${found}; ${dead} messages in ${deadQueue}`,
         advice: 'look who interferes with the queues',
       }
     if (waiting > 0 && unserved > 0)

@@ -10,6 +10,8 @@ import * as log from './log-cases.ts'
 import { range } from './stage.ts'
 
 const PARTITIONS = 2
+/** These cases need no database. */
+const DATABASE_ID = '00000000'
 
 type OfCarrier = (open: readonly OpenCarrier[], carrier: Carrier, ground: ConformanceGround) => Promise<void>
 
@@ -18,7 +20,8 @@ function connected(count: number, ofCarrier: OfCarrier, ofLog?: Case['check'], w
   return async (ground, entry, broker) => {
     const { carrier, app } = ground
     if (carrier === undefined) return ofLog?.(ground, entry, broker)
-    const context = { app, partitionCount: PARTITIONS, leaseMs: 2000, carriedMsMax: 3_600_000, waitingMax, warn: () => undefined }
+    const names = { app, databaseId: DATABASE_ID, partitionCount: PARTITIONS }
+    const context = { ...names, leaseMs: 2000, carriedMsMax: 3_600_000, waitingMax, warn: () => undefined }
     const opened: OpenCarrier[] = []
     try {
       for (let at = 0; at < count; at += 1) opened.push(await carrier.open({ ...context, instanceId: `instance-${at}` }))

@@ -1,0 +1,77 @@
+// Two databases under the name of one app, staging beside production say, or one for each developer, that share a broker.
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { start, type RunningApp, type StartOptions } from 'twofold'
+import { memoryCarrier } from 'twofold/testing'
+import { hasKafka, kafkaForTests, type KafkaForTests } from '../brokers/kafka/for-tests.ts'
+import { until } from '../e2e/program.ts'
+import { testDatabase, type TestDatabase } from '../support/database.ts'
+import { amqpUrl, hasRabbitMq, removeQueuesOf } from '../support/rabbitmq.ts'
+import { bankApp } from './bank.ts'
+
+const databases: TestDatabase[] = []
+const running: RunningApp[] = []
+let kafka: KafkaForTests | undefined
+
+beforeEach(async () => {
+  databases.push(await testDatabase(), await testDatabase())
+})
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((app) => app.stop()))
+  for (const database of databases.splice(0)) {
+    if (hasBroker) await removeQueuesOf(database.url)
+    await database.drop()
+  }
+  await kafka?.stop()
+  kafka = undefined
+}, 30_000)
+
+const hasBroker = await hasRabbitMq('that two databases share no queue')
+
+/** What the app's instances are started with, the same for both databases. */
+const carriers: readonly { readonly name: string; readonly isThere: boolean; readonly options: () => Promise<StartOptions> }[] = [
+  { name: 'memory', isThere: true, options: () => Promise.resolve({ carrier: memoryCarrier() }) },
+  { name: 'rabbitmq', isThere: hasBroker, options: () => Promise.resolve({ carrier: 'rabbitmq', amqpUrl }) },
+  {
+    name: 'kafka',
+    isThere: hasKafka,
+    async options() {
+      kafka = await kafkaForTests()
+      return { carrier: 'kafka', kafkaBrokers: kafka.brokers }
+    },
+  },
+]
+
+describe.each(carriers.filter(({ isThere }) => isThere))('$name', ({ options }) => {
+  test('of two databases of one app each gets its own commands, and none of the other', { timeout: 120_000 }, async () => {
+    const name = `bank-${randomUUID().slice(0, 8)}`
+    const shared = await options()
+    const prepare: StartOptions['prepare'] = async (tx) => {
+      await tx.query('create table if not exists book (account text primary key, numbers int[] not null)')
+    }
+    const apps: RunningApp[] = []
+    for (const { url } of databases)
+      apps.push(await start(bankApp(name), { url, port: 0, logLevel: 'fatal', partitionCount: 2, prepare, ...shared }))
+    running.push(...apps)
+    const headers = { 'content-type': 'application/json' }
+    for (const number of [1, 2, 3, 4]) {
+      for (const [at, { url }] of apps.entries()) {
+        const body = JSON.stringify({ account: 'a', number: number + at * 10 })
+        expect((await fetch(`${url}/bank/send`, { method: 'POST', headers, body })).status).toBe(202)
+      }
+    }
+    for (const [at, { url }] of databases.entries()) {
+      const client = new pg.Client({ connectionString: url })
+      await client.connect()
+      const numbers = async (): Promise<number[]> => {
+        const { rows } = await client.query(`select state from twofold.entity where key = 'a'`)
+        return rows[0]?.state.numbers ?? []
+      }
+      await until('all have run', async () => (await numbers()).length >= 4).finally(async () => {
+        expect(await numbers()).toEqual([1, 2, 3, 4].map((number) => number + at * 10))
+        await client.end()
+      })
+    }
+  })
+})
