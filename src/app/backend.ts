@@ -17,10 +17,12 @@ import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
 import { PostgresSqlStore } from '../adapters/postgres/sql-store.ts'
+import type { TwofoldError } from '../errors.ts'
 import { CrashPoints } from '../runtime/crash-points.ts'
 import type { CarrierContext, OpenCarrier } from '../ports/carrier.ts'
 import type { Cluster } from '../ports/instances.ts'
 import { madeAt } from '../ports/command-ids.ts'
+import type { Admission } from '../ports/admission.ts'
 import type { EffectBatch } from '../ports/effect-store.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
@@ -30,7 +32,7 @@ import { heirsWithout, Ownership } from '../stateful/partition/ownership.ts'
 import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import { runProjection } from '../subscribers/run-projection.ts'
 import { runReactor } from '../subscribers/run-reactor.ts'
-import { carriedPorts, openCarried, type Carried } from './carriers.ts'
+import { carriedPorts, carrierName, openCarried, type Carried } from './carriers.ts'
 import type { App } from './define-app.ts'
 import { directCalls, doorFor, type Direct } from './direct-calls.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -40,6 +42,8 @@ export interface Backend {
   readonly ports: GatewayPorts
   /** Undefined: none is armed. */
   readonly crash: CrashPoints | undefined
+  /** Why this instance takes no commands any more, see `Membership.refusal`. */
+  refusal(): TwofoldError | undefined
   stop(): Promise<void>
 }
 
@@ -118,15 +122,17 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     await closeAll()
     throw error
   }
+  const refusal = (): TwofoldError | undefined => members.membership.refusal
   return {
     crash,
+    refusal,
     ports: {
       ...ways,
       outcomes,
       entities: new PostgresEntities(database),
       database,
       ids,
-      admission: backlog,
+      admission: admissionOf(backlog, refusal),
       progress: new PostgresProjectionProgress({ database, signals, projections: projectionsByService(app) }),
     },
     async stop() {
@@ -136,6 +142,17 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
       } finally {
         await closeAll()
       }
+    },
+  }
+}
+
+/** Whoever may not be a member any more takes nothing: where it would be carried to nobody looks. */
+function admissionOf(backlog: PostgresBacklog, refusal: () => TwofoldError | undefined): Admission {
+  return {
+    admit(command) {
+      const refused = refusal()
+      if (refused !== undefined) throw refused
+      backlog.admit(command)
     },
   }
 }
@@ -170,7 +187,15 @@ interface MembersOptions {
 /** Membership, the way to other instances and, for the stateful role, the engine with its partitions and its door. */
 function membersOf(members: MembersOptions): Members {
   const { app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now, carrier } = members
-  const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log, crash }
+  const shared = {
+    instances,
+    id: instanceId,
+    roles: options.roles,
+    leaseMs: options.leaseMs,
+    carrier: carrierName(options.carrier),
+    log,
+    crash,
+  }
   if (!options.roles.includes('stateful')) {
     const direct = directCalls({ ...members, engine: undefined, look: () => membership.lookNow() })
     const onLook = (cluster: Cluster): Promise<undefined> => {

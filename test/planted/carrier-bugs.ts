@@ -2,6 +2,7 @@
 import type { PlantedBug } from './bugs.ts'
 
 const works = 'stateful/engine/carried-works.ts'
+const oneCarrier = 'test/cluster/one-carrier.test.ts'
 const carriedLog = 'stateless/carried/carried-log.ts'
 const carriedLogTest = 'src/stateless/carried/carried-log.test.ts'
 const doubts = 'stateless/carried/doubts.ts'
@@ -14,6 +15,38 @@ const memory = 'test/carriers/memory.test.ts'
 const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
+  {
+    name: 'instances with different carriers live together',
+    file: 'adapters/postgres/instances.ts',
+    find: 'and carrier <> $2 and',
+    replace: 'and carrier <> $2 and false and',
+    test: oneCarrier,
+    claim: 'an instance with another carrier does not start',
+  },
+  {
+    name: 'two that join at once do not see each other',
+    file: 'adapters/postgres/instances.ts',
+    find: '      await tx.query(LOCK_JOINS, [JOIN_LOCK])\n',
+    replace: '',
+    test: oneCarrier,
+    claim: 'of two that join at once with different',
+  },
+  {
+    name: 'one that may not join again takes commands all the same',
+    file: 'app/backend.ts',
+    find: '      if (refused !== undefined) throw refused\n',
+    replace: '',
+    test: oneCarrier,
+    claim: 'one that was silent while others came',
+  },
+  {
+    name: 'a carrier that is undefined in the code undoes that of the environment',
+    file: 'app/run.ts',
+    find: '...given(options), progress',
+    replace: '...options, progress',
+    test: oneCarrier,
+    claim: 'a carrier that the code leaves undefined',
+  },
   {
     name: 'what waits is kept beside what comes again on a new connection',
     file: works,
