@@ -273,14 +273,14 @@ function membersOf(members: MembersOptions): Members {
 
 function carrierContext(
   app: App,
-  { leaseMs, backlog }: ResolvedOptions,
+  { leaseMs, backlog, whenAway }: ResolvedOptions,
   { instanceId, slots, log }: Pick<MembersOptions, 'instanceId' | 'slots' | 'log'>,
 ): CarrierContext {
   const warn = (fields: object, message: string): void => log.warn(fields, message)
   const waitingMax = backlog.waitingCommandsMax
   const carriedMsMax = Math.max(...app.contracts.map(({ name }) => carriedMsMaxOf(app)(name)), HOUR_MS)
   const { databaseId, partitionCount } = slots
-  return { app: app.name, databaseId, partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, warn }
+  return { app: app.name, databaseId, partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, mayBeAway: whenAway === 'log', warn }
 }
 
 function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {

@@ -55,6 +55,10 @@ export interface CarrierContext {
   readonly waitingMax: number
   /** So long a command may be under way, in milliseconds; older ones are not run any more, and no message needs to be kept longer. */
   readonly carriedMsMax: number
+  /**
+   * Whether `open` resolves also where the broker cannot be reached: then it is away until it is, and is checked as soon as it answers. Default: it rejects.
+   */
+  readonly mayBeAway?: boolean | undefined
   /** Tells an operator what goes on: structured first, then a sentence. */
   readonly warn: (fields: object, message: string) => void
 }
@@ -102,7 +106,10 @@ export interface Carrier {
   /** As in `carrier: 'rabbitmq'`. */
   readonly name: string
   readonly features: CarrierFeatures
-  /** Connects and makes sure that the topology is there. @throws TwofoldError BROKER_UNREACHABLE, INVALID_TOPOLOGY: one sentence with the way out. */
+  /**
+   * Connects and makes sure that the topology is there.
+   * @throws TwofoldError BROKER_UNREACHABLE (not where `mayBeAway`), INVALID_TOPOLOGY: one sentence with the way out.
+   */
   open(context: CarrierContext): Promise<OpenCarrier>
 }
 

@@ -1,5 +1,6 @@
 // RabbitMQ as somebody sees it who changes nothing.
 import { connect, type ChannelModel } from 'amqplib'
+import { faultOf, propertiesOf, type BrokerFault } from './broker.ts'
 import { deadQueueName, queueName, type QueueNames } from './topology.ts'
 
 const CONNECT_MS_MAX = 3000
@@ -7,8 +8,8 @@ const CONNECT_MS_MAX = 3000
 /** What the broker says of itself. */
 export interface BrokerLook {
   readonly version: string
-  /** Of what Twofold needs, what it does not have. */
-  readonly lacks: readonly string[]
+  /** Undefined: it can do what is needed. */
+  readonly fault: BrokerFault | undefined
 }
 
 /** The queues of one app. */
@@ -22,13 +23,11 @@ export interface QueuesLook {
   readonly deadQueue: string
 }
 
-const NEEDED = ['publisher_confirms', 'basic.nack', 'consumer_cancel_notify', 'direct_reply_to', 'per_consumer_qos']
-
 /** Rejects where it does not answer. */
 export function lookAtBroker(url: string): Promise<BrokerLook> {
-  return connected(url, ({ connection: { serverProperties } }) => {
-    const { version, capabilities } = serverProperties as { readonly version: string; readonly capabilities?: Record<string, boolean> }
-    return Promise.resolve({ version, lacks: NEEDED.filter((name) => capabilities?.[name] !== true) })
+  return connected(url, (connection) => {
+    const properties = propertiesOf(connection)
+    return Promise.resolve({ version: properties.version, fault: faultOf(properties) })
   })
 }
 

@@ -65,14 +65,23 @@ export async function declareTopology(
   const lanes = Array.from({ length: AT_ONCE }, async (_, lane) => {
     for (const partition of partitions) {
       if (partition % AT_ONCE !== lane) continue
-      const name = queueName(topology, partition)
-      const bound = await declare(connection, name, queueArguments(topology), warn)
-      if (bound !== undefined) otherBounds.set(name, bound)
+      const bound = await declareQueue(connection, topology, partition, warn)
+      if (bound !== undefined) otherBounds.set(queueName(topology, partition), bound)
     }
   })
   const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected')
   if (failed !== undefined) throw failed.reason
   return otherBounds
+}
+
+/** Declares one partition's queue, which somebody has removed. Resolves to its bound where it is another one. @throws TwofoldError INVALID_TOPOLOGY */
+export function declareQueue(
+  connection: ChannelModel,
+  topology: Topology,
+  partition: number,
+  warn: (message: string) => void,
+): Promise<number | undefined> {
+  return declare(connection, queueName(topology, partition), queueArguments(topology), warn)
 }
 
 /** Resolves to the queue's own bound where it is another one. */

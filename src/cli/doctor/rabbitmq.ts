@@ -4,8 +4,6 @@ import { openSession } from './session.ts'
 
 export const rabbitmqCheckNames = ['rabbitmq', 'rabbitmq.queues']
 
-const VERSION_MIN: readonly [number, number] = [3, 10]
-
 /** `database`: where the app lives, if that is known: its name is part of its queues'. */
 export async function lookAtRabbitMq(url: string, database: string | undefined): Promise<Check[]> {
   const broker = await bounded('rabbitmq', () => lookAtVersion(url))
@@ -18,13 +16,9 @@ async function lookAtVersion(url: string): Promise<Finding> {
   const { lookAtBroker } = await import('../../adapters/rabbitmq/look.ts')
   const { host } = new URL(url)
   try {
-    const { version, lacks } = await lookAtBroker(url)
-    const [major = 0, minor = 0] = version.split('.').map(Number)
+    const { version, fault } = await lookAtBroker(url)
     const found = `RabbitMQ ${version} at ${host}`
-    if (major < VERSION_MIN[0] || (major === VERSION_MIN[0] && minor < VERSION_MIN[1]))
-      return { status: 'fault', found, advice: `use RabbitMQ ${VERSION_MIN.join('.')} or newer` }
-    if (lacks.length > 0) return { status: 'fault', found: `${found} lacks ${lacks.join(', ')}`, advice: 'use RabbitMQ itself' }
-    return { status: 'ok', found }
+    return fault === undefined ? { status: 'ok', found } : { status: 'fault', found: `${found} ${fault.found}`, advice: fault.advice }
   } catch (error) {
     const reason = error instanceof Error && error.message !== '' ? error.message : String((error as { code?: unknown }).code)
     return { status: 'fault', found: `RabbitMQ does not answer at ${host} (${reason})`, advice: 'start it, or correct AMQP_URL' }
