@@ -68,10 +68,13 @@ describe.each(carriers.filter(({ isThere }) => isThere))('$name', ({ options }) 
         const { rows } = await client.query(`select state from twofold.entity where key = 'a'`)
         return rows[0]?.state.numbers ?? []
       }
-      await until('all have run', async () => (await numbers()).length >= 4).finally(async () => {
+      try {
+        // Too few: the other database has them.
+        await until('all have run', async () => (await numbers()).length >= 4).catch(() => undefined)
         expect(await numbers()).toEqual([1, 2, 3, 4].map((number) => number + at * 10))
+      } finally {
         await client.end()
-      })
+      }
     }
   })
 })

@@ -69,8 +69,12 @@ test('of two that join at once with different carriers one is refused', async ()
     const waiting = `select from pg_stat_activity where application_name like 'join %' and wait_event_type = 'Lock'`
     const other = new pg.Client({ connectionString: database.url })
     await other.connect()
-    await until('both wait', async () => (await other.query(waiting)).rowCount === 2).finally(() => other.end())
-    await client.query('commit')
+    try {
+      await until('both wait', async () => (await other.query(waiting)).rowCount === 2)
+    } finally {
+      await client.query('commit')
+      await other.end()
+    }
     const [one, two] = await ended
     expect([one, two].filter((each) => each?.status === 'fulfilled')).toHaveLength(1)
     expect([one, two]).toContainEqual({ status: 'rejected', reason: expect.objectContaining({ code: 'CARRIER_MISMATCH' }) })

@@ -16,6 +16,14 @@ const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'with log an app waits for its broker to start',
+    file: 'app/backend.ts',
+    find: "mayBeAway: whenAway === 'log'",
+    replace: "mayBeAway: whenAway !== 'log'",
+    test: 'test/carriers/away-at-start.test.ts',
+    claim: 'with `log` commands are taken at once',
+  },
+  {
     name: 'instances with different carriers live together',
     file: 'adapters/postgres/instances.ts',
     find: 'and carrier <> $2 and',

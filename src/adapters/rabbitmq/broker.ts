@@ -23,7 +23,7 @@ export interface BrokerFault {
 }
 
 export function propertiesOf({ connection }: ChannelModel): BrokerProperties {
-  return connection.serverProperties as unknown as BrokerProperties
+  return connection.serverProperties
 }
 
 /** Why Twofold cannot work with it. */
