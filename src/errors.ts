@@ -54,6 +54,7 @@ export const errorAdvice = {
   SCHEMA_CHANGED: 'operator',
   APP_MISMATCH: 'operator',
   CARRIER_MISMATCH: 'operator',
+  DATABASE_COPIED: 'operator',
   PROJECTION_CHANGED: 'operator',
   BROKER_UNREACHABLE: 'operator',
   INVALID_TOPOLOGY: 'operator',

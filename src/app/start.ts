@@ -38,7 +38,7 @@ export interface RunningApp {
 /**
  * Starts an app. With `url` it uses that PostgreSQL server, otherwise an embedded one in `dataDir`.
  * @throws TwofoldError with one sentence that says what to do: INVALID_OPTIONS, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN,
- * DATABASE_READ_ONLY, DATABASE_TOO_OLD, SCHEMA_TOO_NEW, APP_MISMATCH, CARRIER_MISMATCH, BROKER_UNREACHABLE, INVALID_TOPOLOGY, PROJECTION_CHANGED, DATA_FOLDER_UNUSABLE, DATA_FOLDER_IN_USE,
+ * DATABASE_READ_ONLY, DATABASE_TOO_OLD, SCHEMA_TOO_NEW, APP_MISMATCH, CARRIER_MISMATCH, DATABASE_COPIED, BROKER_UNREACHABLE, INVALID_TOPOLOGY, PROJECTION_CHANGED, DATA_FOLDER_UNUSABLE, DATA_FOLDER_IN_USE,
  * EMBEDDED_POSTGRES_FAILED, PORT_TAKEN.
  */
 export async function start(app: App, options: StartOptions & { progress?: (line: string) => void } = {}): Promise<RunningApp> {

@@ -16,6 +16,14 @@ const unit = 'src/stateful/engine/carried-works.test.ts'
 
 export const carrierBugs: readonly PlantedBug[] = [
   {
+    name: 'a copy takes the commands of its original',
+    file: 'app/backend.ts',
+    find: 'if (slots.isCopy && ',
+    replace: 'if (slots.isCopy && slots.partitionCount < 0 && ',
+    test: 'test/carriers/databases.test.ts',
+    claim: 'a copy of a database starts with a broker',
+  },
+  {
     name: 'with log an app waits for its broker to start',
     file: 'app/backend.ts',
     find: "mayBeAway: whenAway === 'log'",

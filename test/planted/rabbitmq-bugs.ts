@@ -139,8 +139,8 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'a lost connection to RabbitMQ is not made anew',
     file: link,
-    find: '    this.#mending = this.#mend()\n',
-    replace: '',
+    find: 'this.#attempts = 0\n    this.#mending = this.#mend()\n',
+    replace: 'this.#attempts = 0\n',
     test: losses,
     claim: 'connections that are dropped are lost',
   },
@@ -179,7 +179,7 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'a carrier that is closed opens its channel of replies again',
     file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
-    find: '    this.#consumers.lost()\n    await Promise.all',
+    find: '    for (const { consumers } of this.#in) consumers.lost()\n    await Promise.all',
     replace: '    await Promise.all',
     test: losses,
     claim: 'one that is closed opens nothing again',

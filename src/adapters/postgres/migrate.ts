@@ -21,6 +21,8 @@ export interface MigrateOptions {
 export interface MigratedDatabase extends SlotMap {
   /** 8 hexadecimal digits. */
   readonly databaseId: string
+  /** The id was made in another database, of which this one is a copy: who takes whose place is for people to say. */
+  readonly isCopy: boolean
 }
 
 interface Migration {
@@ -160,6 +162,14 @@ export async function schemaVersion(client: pg.ClientBase): Promise<SchemaVersio
   return { applied: applied.at(-1)?.number, known, fault: differenceOf(applied, migrations) }
 }
 
+interface StoredApp {
+  readonly name: string
+  readonly partition_count: number
+  readonly database_id: string
+  readonly origin: string | null
+  readonly here: string | null
+}
+
 /** Names the app and fills slots and partitions, once; afterwards only reads them. */
 async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOptions): Promise<MigratedDatabase> {
   const inserted = await client.query('insert into twofold._app (name, partition_count) values ($1, $2) on conflict do nothing', [
@@ -170,8 +180,8 @@ async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOp
     await client.query('insert into twofold._slot select slot, slot % $1 from generate_series(0, 4095) slot', [partitionCount])
     await client.query('insert into twofold._partition (partition) select generate_series(0, $1 - 1)', [partitionCount])
   }
-  const app = await client.query<{ name: string; partition_count: number; database_id: string }>(
-    'select name, partition_count, database_id from twofold._app',
+  const app = await client.query<StoredApp>(
+    'select name, partition_count, database_id, origin, twofold.database_origin() as here from twofold._app',
   )
   const stored = app.rows[0]
   if (stored === undefined || stored.name !== appName) {
@@ -182,7 +192,9 @@ async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOp
   }
   const slots = await client.query<{ partition: number }>('select partition from twofold._slot order by slot')
   const partitionOf = slots.rows.map((row) => row.partition)
-  return { partitionCount: stored.partition_count, partitionOf, databaseId: stored.database_id }
+  const { partition_count: count, database_id: databaseId, origin, here } = stored
+  if (origin === null && here !== null) await client.query('update twofold._app set origin = $1', [here])
+  return { partitionCount: count, partitionOf, databaseId, isCopy: origin !== null && here !== null && origin !== here }
 }
 
 async function readMigrations(): Promise<Migration[]> {

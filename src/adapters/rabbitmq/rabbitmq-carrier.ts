@@ -179,6 +179,8 @@ class RabbitMqCarrier implements OpenCarrier {
     const { connection } = this.#out
     // The next connection declares all of them.
     if (connection === undefined) return
+    // Another instance may have been faster, or this one, before it knew of all that came back.
+    if ((await this.#out.lengths([partition], () => queue)).has(partition)) return
     warn(
       { queue, partition },
       `the queue '${queue}' of RabbitMQ was removed while this app runs: commands that waited in it are lost; it is made again`,
