@@ -164,7 +164,7 @@ async function onRabbitMq(url: string): Promise<ConformanceGround> {
       await proxy.close().catch(() => undefined)
       // Those of the app, and those of the cases that know no database.
       await removeQueuesOf(database.url, url)
-      await removeQueues({ app, databaseId: '00000000', partitionCount: 2 }, url)
+      for (const databaseId of ['00000000', '11111111']) await removeQueues({ app, databaseId, partitionCount: 2 }, url)
       await database.drop()
     },
   }
