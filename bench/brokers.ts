@@ -1,10 +1,6 @@
 // The brokers of scenarios: a Kafka node of the scenario's own, and the RabbitMQ that is there.
 import { startKafka } from '../test/brokers/kafka/node.ts'
-import { removeQueues } from '../test/support/rabbitmq.ts'
-import { bankApp } from './bank.ts'
-
-/** Of a new database. */
-const PARTITIONS = 64
+import { removeQueuesOf } from '../test/support/rabbitmq.ts'
 
 /** `KAFKA_BROKERS` names a node that is there while `use` runs. */
 export async function withKafkaNode<Value>(use: () => Promise<Value>): Promise<Value> {
@@ -20,12 +16,11 @@ export async function withKafkaNode<Value>(use: () => Promise<Value>): Promise<V
   }
 }
 
-/** RabbitMQ at AMQP_URL, or where it listens by itself. What an earlier run has left in the bank's queues would be run again. */
-export async function withEmptyQueues<Value>(use: () => Promise<Value>): Promise<Value> {
-  await removeQueues(bankApp.name, [PARTITIONS])
+/** RabbitMQ at AMQP_URL, or where it listens by itself: nothing of the app in `url` is left there afterwards. */
+export async function withQueuesRemoved<Value>(url: string, use: () => Promise<Value>): Promise<Value> {
   try {
     return await use()
   } finally {
-    await removeQueues(bankApp.name, [PARTITIONS])
+    await removeQueuesOf(url)
   }
 }

@@ -54,6 +54,8 @@ export const errorAdvice = {
   SCHEMA_TOO_NEW: 'operator',
   SCHEMA_CHANGED: 'operator',
   APP_MISMATCH: 'operator',
+  CARRIER_MISMATCH: 'operator',
+  DATABASE_COPIED: 'operator',
   PROJECTION_CHANGED: 'operator',
   BROKER_UNREACHABLE: 'operator',
   INVALID_TOPOLOGY: 'operator',

@@ -6,7 +6,7 @@ import type { Backend } from '../../src/app/backend.ts'
 import type { Envelope } from '../../src/contract/envelope.ts'
 import { bankBackend } from '../backend.ts'
 import { accountName, bankApp, verifyBank } from '../bank.ts'
-import { withEmptyQueues } from '../brokers.ts'
+import { withQueuesRemoved } from '../brokers.ts'
 import { withCpu, type Cpu } from '../cpu.ts'
 import { closedLoad, countedLoad, type Load } from '../load.ts'
 import { finished, resultOf, withDatabase, type Result, type Scenario, type Setting } from '../scenario.ts'
@@ -38,7 +38,7 @@ export const engineLog: Scenario = {
 /** What `engine-log` does, through RabbitMQ: published, confirmed, consumed, committed, acknowledged. */
 export const engineRabbitMq: Scenario = {
   name: 'engine-rabbitmq',
-  run: (setting) => withEmptyQueues(() => accepted('engine-rabbitmq', setting, 'rabbitmq')),
+  run: (setting) => accepted('engine-rabbitmq', setting, 'rabbitmq'),
 }
 
 async function accepted(name: string, setting: Setting, carrier: CarrierName = 'postgres'): Promise<readonly Result[]> {
@@ -136,11 +136,14 @@ export async function withBackend<Value>(
   { app = bankApp, carrier = 'postgres' }: { readonly app?: App; readonly carrier?: CarrierName } = {},
 ): Promise<Value> {
   return withDatabase(setting.server, async (url, client) => {
-    const backend = await bankBackend(url, { carrier }, app)
-    try {
-      return await use(backend, client)
-    } finally {
-      await backend.stop()
+    const used = async (): Promise<Value> => {
+      const backend = await bankBackend(url, { carrier }, app)
+      try {
+        return await use(backend, client)
+      } finally {
+        await backend.stop()
+      }
     }
+    return carrier === 'rabbitmq' ? withQueuesRemoved(url, used) : used()
   })
 }

@@ -1,7 +1,7 @@
 // The whole app behind HTTP, in a process of its own, and nothing but Fastify beside it.
 import type pg from 'pg'
 import { verifyBank } from '../bank.ts'
-import { withEmptyQueues, withKafkaNode } from '../brokers.ts'
+import { withKafkaNode, withQueuesRemoved } from '../brokers.ts'
 import { withCpu, type Cpu } from '../cpu.ts'
 import type { Job, JobDone } from '../http/job.ts'
 import { withHttpServer, type HttpServer } from '../http/processes.ts'
@@ -87,7 +87,7 @@ function withKafka<Value>(url: string, _: pg.Client, use: (server: HttpServer) =
 }
 
 function withRabbitMq<Value>(url: string, _: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {
-  return withEmptyQueues(() => withHttpServer(['app', url, 'rabbitmq'], use))
+  return withQueuesRemoved(url, () => withHttpServer(['app', url, 'rabbitmq'], use))
 }
 
 async function withTwoProcesses<Value>(url: string, client: pg.Client, use: (server: HttpServer) => Promise<Value>): Promise<Value> {

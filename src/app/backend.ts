@@ -17,10 +17,12 @@ import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
 import { PostgresSqlStore } from '../adapters/postgres/sql-store.ts'
+import { TwofoldError } from '../errors.ts'
 import { CrashPoints } from '../runtime/crash-points.ts'
 import type { CarrierContext, OpenCarrier } from '../ports/carrier.ts'
 import type { Cluster } from '../ports/instances.ts'
 import { madeAt } from '../ports/command-ids.ts'
+import type { Admission } from '../ports/admission.ts'
 import type { EffectBatch } from '../ports/effect-store.ts'
 import type { Logger } from '../runtime/logger.ts'
 import { Membership } from '../runtime/membership.ts'
@@ -30,7 +32,7 @@ import { heirsWithout, Ownership } from '../stateful/partition/ownership.ts'
 import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import { runProjection } from '../subscribers/run-projection.ts'
 import { runReactor } from '../subscribers/run-reactor.ts'
-import { carriedPorts, openCarried, type Carried } from './carriers.ts'
+import { carriedPorts, carrierName, openCarried, type Carried } from './carriers.ts'
 import type { App } from './define-app.ts'
 import { directCalls, doorFor, type Direct } from './direct-calls.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -40,6 +42,8 @@ export interface Backend {
   readonly ports: GatewayPorts
   /** Undefined: none is armed. */
   readonly crash: CrashPoints | undefined
+  /** Why this instance takes no commands any more, see `Membership.refusal`. */
+  refusal(): TwofoldError | undefined
   stop(): Promise<void>
 }
 
@@ -47,6 +51,7 @@ export interface Backend {
 export async function startBackend(app: App, url: string, options: ResolvedOptions, log: Logger): Promise<Backend> {
   const crash = crashPointsOf(options, log)
   const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount, crash })
+  if (slots.isCopy && options.carrier !== 'postgres') throw copied(slots.databaseId)
   const database = new PostgresDatabase({ url, applicationName: 'twofold', log, leaseMs: options.leaseMs, crash })
   const secret = options.secret ?? (await readSecret(database).catch((error: unknown) => closedAfter(error, database)))
   const instanceId = randomUUID()
@@ -118,15 +123,17 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
     await closeAll()
     throw error
   }
+  const refusal = (): TwofoldError | undefined => members.membership.refusal
   return {
     crash,
+    refusal,
     ports: {
       ...ways,
       outcomes,
       entities: new PostgresEntities(database),
       database,
       ids,
-      admission: backlog,
+      admission: admissionOf(backlog, refusal),
       progress: new PostgresProjectionProgress({ database, signals, projections: projectionsByService(app) }),
     },
     async stop() {
@@ -138,6 +145,25 @@ export async function startBackend(app: App, url: string, options: ResolvedOptio
       }
     },
   }
+}
+
+/** Whoever may not be a member any more takes nothing: where it would be carried to nobody looks. */
+function admissionOf(backlog: PostgresBacklog, refusal: () => TwofoldError | undefined): Admission {
+  return {
+    admit(command) {
+      const refused = refusal()
+      if (refused !== undefined) throw refused
+      backlog.admit(command)
+    },
+  }
+}
+
+/** A copy and its original would take each other's commands. */
+function copied(databaseId: string): TwofoldError {
+  const message =
+    `this database is a copy, or was moved: its id ${databaseId}, by which its commands are told at the broker, was made in another one; ` +
+    `run 'select twofold.new_database_id()' in it where the other one is still used, or 'select twofold.keep_database_id()' where this one takes its place`
+  return new TwofoldError('DATABASE_COPIED', message)
 }
 
 async function closedAfter(error: unknown, database: PostgresDatabase): Promise<never> {
@@ -170,7 +196,15 @@ interface MembersOptions {
 /** Membership, the way to other instances and, for the stateful role, the engine with its partitions and its door. */
 function membersOf(members: MembersOptions): Members {
   const { app, options, log, crash, store, sqlStore, slots, instances, instanceId, signals, now, carrier } = members
-  const shared = { instances, id: instanceId, roles: options.roles, leaseMs: options.leaseMs, log, crash }
+  const shared = {
+    instances,
+    id: instanceId,
+    roles: options.roles,
+    leaseMs: options.leaseMs,
+    carrier: carrierName(options.carrier),
+    log,
+    crash,
+  }
   if (!options.roles.includes('stateful')) {
     const direct = directCalls({ ...members, engine: undefined, look: () => membership.lookNow() })
     const onLook = (cluster: Cluster): Promise<undefined> => {
@@ -248,13 +282,14 @@ function membersOf(members: MembersOptions): Members {
 
 function carrierContext(
   app: App,
-  { leaseMs, backlog }: ResolvedOptions,
+  { leaseMs, backlog, whenAway }: ResolvedOptions,
   { instanceId, slots, log }: Pick<MembersOptions, 'instanceId' | 'slots' | 'log'>,
 ): CarrierContext {
   const warn = (fields: object, message: string): void => log.warn(fields, message)
   const waitingMax = backlog.waitingCommandsMax
   const carriedMsMax = Math.max(...app.contracts.map(({ name }) => carriedMsMaxOf(app)(name)), HOUR_MS)
-  return { app: app.name, partitionCount: slots.partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, warn }
+  const { databaseId, partitionCount } = slots
+  return { app: app.name, databaseId, partitionCount, instanceId, leaseMs, waitingMax, carriedMsMax, mayBeAway: whenAway === 'log', warn }
 }
 
 function crashPointsOf({ crash }: ResolvedOptions, log: Logger): CrashPoints | undefined {

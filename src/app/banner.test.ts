@@ -2,7 +2,14 @@ import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { bannerOf } from './banner.ts'
 
-const started = { name: 'shop', url: 'http://127.0.0.1:3001', moved: true, roles: ['stateless', 'stateful'], database: '.twofold' }
+const started = {
+  name: 'shop',
+  url: 'http://127.0.0.1:3001',
+  moved: true,
+  roles: ['stateless', 'stateful'],
+  database: '.twofold',
+  carrier: 'rabbitmq',
+}
 
 test('a body with quotes survives the shell', () => {
   const body = { note: `it's "new"`, lines: [{ quantity: 2 }] }
@@ -17,6 +24,10 @@ test('a body with quotes survives the shell', () => {
 test('it says that the port was taken', () => {
   expect(bannerOf({ ...started, examples: [] })).toContain('http://127.0.0.1:3001   (port 3000 was taken)')
   expect(bannerOf({ ...started, moved: false, examples: [] })).not.toContain('taken')
+})
+
+test('it says what carries commands', () => {
+  expect(bannerOf({ ...started, examples: [] })).toMatch(/^ {2}carrier {3}rabbitmq$/m)
 })
 
 test('a process without the stateless role shows how to see that it is ready', () => {

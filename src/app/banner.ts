@@ -8,12 +8,14 @@ export interface Started {
   readonly roles: readonly string[]
   /** The data folder of the embedded PostgreSQL, or the server's address without its password. */
   readonly database: string
+  /** What carries commands from the stateless to the stateful side. */
+  readonly carrier: string
   readonly examples: readonly ExampleRequest[]
 }
 
 /** The lines to print. Every `curl` line works when pasted into a POSIX shell. */
 export function bannerOf(started: Started): string {
-  const { name, url, moved, roles, database, examples } = started
+  const { name, url, moved, roles, database, carrier, examples } = started
   const tryOut = roles.includes('stateless') ? [...examples, { method: 'GET', path: '/openapi.json' } as const].slice(0, 3) : []
   const requests = tryOut.length > 0 ? tryOut : [{ method: 'GET', path: '/readyz' } as const]
   return [
@@ -23,6 +25,7 @@ export function bannerOf(started: Started): string {
     `  address   ${url}${moved ? '   (port 3000 was taken)' : ''}`,
     `  roles     ${roles.join(', ')}`,
     `  data      ${database}`,
+    `  carrier   ${carrier}`,
     '',
     '  try',
     ...requests.map((request) => `    ${curl(url, request)}`),

@@ -23,6 +23,11 @@ export const CARRIERS: readonly CarrierName[] = ['postgres', 'rabbitmq', 'kafka'
 
 export const WHEN_AWAY: readonly WhenAway[] = ['refuse', 'log']
 
+/** What a carrier is called. */
+export function carrierName(carrier: CarrierName | Carrier): string {
+  return typeof carrier === 'string' ? carrier : carrier.name
+}
+
 /** Where the brokers are. */
 export interface BrokerAddresses {
   readonly amqpUrl: string

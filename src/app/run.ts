@@ -67,7 +67,7 @@ async function started(app: App, options: StartOptions, stopping: AbortSignal): 
   try {
     const environment = optionsFromEnvironment(process.env)
     const progress = (line: string): void => void process.stderr.write(`${line}\n`)
-    const running = await start(app, { ...environment, ...options, progress })
+    const running = await start(app, { ...environment, ...given(options), progress })
     stopping.removeEventListener('abort', callOff)
     return running
   } catch (error) {
@@ -75,6 +75,11 @@ async function started(app: App, options: StartOptions, stopping: AbortSignal): 
     process.stderr.write(`${app.name} cannot start: ${sentence(error)}\n`)
     process.exit(1)
   }
+}
+
+/** What says nothing leaves the environment its say: `carrier: undefined` is no choice. */
+export function given(options: StartOptions): StartOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 async function stop(app: App, running: RunningApp): Promise<void> {

@@ -5,6 +5,7 @@ import { openapiDocument } from '../documents/openapi.ts'
 import { gatewayPlugin } from '../stateless/gateway/plugin.ts'
 import { gatewayServerOptions, refuseExpectations } from '../stateless/gateway/server-options.ts'
 import { startBackend, type Backend } from './backend.ts'
+import { carrierName } from './carriers.ts'
 import { openDatabaseSource } from './database-source.ts'
 import { watchConnections, type Connections } from './connections.ts'
 import { withoutVersions, type App } from './define-app.ts'
@@ -24,6 +25,8 @@ export interface RunningApp {
   readonly roles: readonly Role[]
   /** The data folder, or the server's address without its password. */
   readonly database: string
+  /** What carries commands, as in `carrier: 'rabbitmq'`. */
+  readonly carrier: string
   /**
    * Not ready any more → requests in hand are finished, waiting ones answered 202 → the engine finishes its batch and gives its
    * partitions back → connections closed. A second call waits for the first.
@@ -35,8 +38,8 @@ export interface RunningApp {
 /**
  * Starts an app. With `url` it uses that PostgreSQL server, otherwise an embedded one in `dataDir`; commands go by its log, or by the `carrier`.
  * @throws TwofoldError with one sentence that says what to do: INVALID_OPTIONS, DATABASE_UNREACHABLE, DATABASE_FORBIDDEN,
- * DATABASE_READ_ONLY, DATABASE_TOO_OLD, SCHEMA_TOO_NEW, APP_MISMATCH, PROJECTION_CHANGED, DATA_FOLDER_UNUSABLE, DATA_FOLDER_IN_USE,
- * EMBEDDED_POSTGRES_FAILED, PORT_TAKEN; where a broker carries commands BROKER_UNREACHABLE, INVALID_TOPOLOGY.
+ * DATABASE_READ_ONLY, DATABASE_TOO_OLD, SCHEMA_TOO_NEW, APP_MISMATCH, CARRIER_MISMATCH, PROJECTION_CHANGED, DATA_FOLDER_UNUSABLE, DATA_FOLDER_IN_USE,
+ * EMBEDDED_POSTGRES_FAILED, PORT_TAKEN; where a broker carries commands BROKER_UNREACHABLE, INVALID_TOPOLOGY, DATABASE_COPIED.
  */
 export async function start(app: App, options: StartOptions & { progress?: (line: string) => void } = {}): Promise<RunningApp> {
   const resolved = resolveOptions(options)
@@ -51,7 +54,7 @@ export async function start(app: App, options: StartOptions & { progress?: (line
     const backend = await startBackend(app, source.url, resolved, log)
     undo.push(() => backend.stop())
     let ready = false
-    addHealthRoutes(server, () => (stopping.signal.aborted ? 'stopping' : ready ? undefined : 'starting'))
+    addHealthRoutes(server, () => (stopping.signal.aborted ? 'stopping' : ready ? backend.refusal()?.message : 'starting'))
     await addGateway(server, app, resolved, backend, stopping.signal)
     const { url, moved } = await listen(server, resolved.host, resolved.port)
     undo.push(() => closeServer(server, connections))
@@ -63,7 +66,8 @@ export async function start(app: App, options: StartOptions & { progress?: (line
       stopped ??= undoAll(undo)
       return stopped
     }
-    return { url, moved, roles: resolved.roles, database: source.shown, stop, [Symbol.asyncDispose]: stop }
+    const carrier = carrierName(resolved.carrier)
+    return { url, moved, roles: resolved.roles, database: source.shown, carrier, stop, [Symbol.asyncDispose]: stop }
   } catch (error) {
     await server.close()
     await undoAll(undo).catch(() => undefined)

@@ -45,6 +45,8 @@ export interface Delivery {
 export interface CarrierContext {
   /** The app's name: part of every name at the broker, so that several apps share one. */
   readonly app: string
+  /** Stands for the app's database, 8 hexadecimal digits: part of every name as well, so that an app with another database takes none of these commands. */
+  readonly databaseId: string
   readonly partitionCount: number
   readonly instanceId: string
   /** How long an owner may be silent before others take its partitions, in milliseconds: the broker should give it up no later. */
@@ -53,6 +55,10 @@ export interface CarrierContext {
   readonly waitingMax: number
   /** So long a command may be under way, in milliseconds; older ones are not run any more, and no message needs to be kept longer. */
   readonly carriedMsMax: number
+  /**
+   * Whether `open` resolves also where the broker cannot be reached: then it is away until it is, and is checked as soon as it answers. Default: it rejects.
+   */
+  readonly mayBeAway?: boolean | undefined
   /** Tells an operator what goes on: structured first, then a sentence. */
   readonly warn: (fields: object, message: string) => void
 }
@@ -100,7 +106,10 @@ export interface Carrier {
   /** As in `carrier: 'rabbitmq'`. */
   readonly name: string
   readonly features: CarrierFeatures
-  /** Connects and makes sure that the topology is there. @throws TwofoldError BROKER_UNREACHABLE, INVALID_TOPOLOGY: one sentence with the way out. */
+  /**
+   * Connects and makes sure that the topology is there.
+   * @throws TwofoldError BROKER_UNREACHABLE (not where `mayBeAway`), INVALID_TOPOLOGY: one sentence with the way out.
+   */
   open(context: CarrierContext): Promise<OpenCarrier>
 }
 

@@ -9,6 +9,15 @@ export interface InstanceRow {
   readonly leaseLeftMs: number
 }
 
+export interface JoiningInstance {
+  readonly id: string
+  readonly roles: readonly string[]
+  readonly address?: string | undefined
+  readonly leaseMs: number
+  /** What commands are carried by; where it is left out, PostgreSQL's log. */
+  readonly carrier?: string | undefined
+}
+
 export interface PartitionRow {
   readonly partition: number
   readonly owner: string | undefined
@@ -27,8 +36,8 @@ export type Heirs = ReadonlyMap<number, string | undefined>
 
 /** Membership: one lease row per instance. */
 export interface Instances {
-  /** Registers this instance with a lease of `leaseMs`. */
-  join(instance: { id: string; roles: readonly string[]; address?: string | undefined; leaseMs: number }): Promise<void>
+  /** Registers this instance with a lease of `leaseMs`. @throws TwofoldError CARRIER_MISMATCH where one that lives carries commands by another carrier */
+  join(instance: JoiningInstance): Promise<void>
   /** Renews the lease. False: the row is gone or the lease had ended, so somebody may have taken over: give everything up and join again. */
   renew(id: string, leaseMs: number): Promise<boolean>
   /** All live instances and all partitions. */

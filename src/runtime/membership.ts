@@ -1,4 +1,5 @@
 // This instance among the others: one lease row, renewed by whoever is still able to do its work.
+import { isTwofoldError, type TwofoldError } from '../errors.ts'
 import type { Cluster, Heirs, Instances, PartitionRow } from '../ports/instances.ts'
 import type { CrashPoints } from './crash-points.ts'
 import type { Logger } from './logger.ts'
@@ -15,6 +16,8 @@ export interface MembershipOptions {
   /** Where other instances reach this one; asked at each join. */
   readonly address?: (() => string | undefined) | undefined
   readonly leaseMs: number
+  /** What this instance carries commands by, see `Instances.join`. */
+  readonly carrier?: string | undefined
   readonly log: Logger
   readonly crash?: CrashPoints | undefined
   /** False: the work itself is stuck; then the lease must run out, so that somebody else can take over. */
@@ -32,12 +35,14 @@ export interface MembershipOptions {
 /**
  * `joined`: the row is there and the lease runs; the process may write until 80 % of it have passed on its own monotonic clock,
  * measured from before the renewal was sent. `lost`: a renewal came too late or found no row; everything held is dropped, then it
- * joins again. `away`: PostgreSQL cannot be reached; the lease runs out by itself.
+ * joins again. `refused`: it was lost, and meanwhile somebody joined with another carrier; it takes nothing, and tries to join on. `away`: PostgreSQL
+ * cannot be reached; the lease runs out by itself.
  */
 export class Membership implements Service {
   readonly #options: MembershipOptions
   readonly #wake = new Wake()
   #writeUntil = 0
+  #refusal: TwofoldError | undefined
   #cluster: Cluster = { instances: [], partitions: [] }
   #stopped = false
   #loop: Promise<void> | undefined
@@ -80,6 +85,11 @@ export class Membership implements Service {
     return performance.now() < this.#writeUntil
   }
 
+  /** Why this instance is none of the app's any more; undefined while it is. */
+  get refusal(): TwofoldError | undefined {
+    return this.#refusal
+  }
+
   /** Whether other instances live, as of the last look. */
   hasPeers(): boolean {
     return this.#cluster.instances.some((instance) => instance.alive && instance.id !== this.#options.id)
@@ -105,7 +115,8 @@ export class Membership implements Service {
         }
         nextLookMs = (await this.#look()) ?? nextLookMs
       } catch (error) {
-        log.warn({ reason: String(error) }, 'cannot reach PostgreSQL to renew the lease; trying again')
+        if (isTwofoldError(error, 'CARRIER_MISMATCH')) log.error({ reason: error.message }, 'this instance takes no commands any more')
+        else log.warn({ reason: String(error) }, 'cannot reach PostgreSQL to renew the lease; trying again')
         nextLookMs = Math.min(500, leaseMs / 10)
       }
     }
@@ -128,9 +139,15 @@ export class Membership implements Service {
   }
 
   async #join(): Promise<void> {
-    const { instances, id, roles, address, leaseMs } = this.#options
+    const { instances, id, roles, address, leaseMs, carrier } = this.#options
     const sentAt = performance.now()
-    await instances.join({ id, roles, address: address?.(), leaseMs })
+    try {
+      await instances.join({ id, roles, address: address?.(), leaseMs, carrier })
+      this.#refusal = undefined
+    } catch (error) {
+      if (isTwofoldError(error, 'CARRIER_MISMATCH')) this.#refusal = error
+      throw error
+    }
     this.#writeUntil = sentAt + leaseMs * WRITE_SHARE
   }
 

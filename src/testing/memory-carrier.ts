@@ -80,8 +80,8 @@ class Broker {
   readonly queues = new Map<string, Queue>()
   isAway = false
 
-  queue(app: string, partition: number): Queue {
-    const name = `${app}.${partition}`
+  queue(of: string, partition: number): Queue {
+    const name = `${of}.${partition}`
     const queue = this.queues.get(name) ?? new Queue()
     this.queues.set(name, queue)
     return queue
@@ -175,11 +175,12 @@ class MemoryConnection implements OpenCarrier {
   }
 
   #queue(partition: number): Queue {
-    return this.#broker.queue(this.#context.app, partition)
+    const { app, databaseId } = this.#context
+    return this.#broker.queue(`${app}.${databaseId}`, partition)
   }
 }
 
-/** Makes one. All apps that are started with it, and bear the same name, share what it carries. */
+/** Makes one. All instances of an app that are started with it and the same database share what it carries. */
 export function memoryCarrier(): MemoryCarrier {
   const broker = new Broker()
   const connections = new Set<MemoryConnection>()

@@ -42,7 +42,7 @@ test('what a case says nothing of is told by features', () => {
     cases.filter(({ saysNothing }) => saysNothing !== undefined).map(({ topic }) => topic),
   ])
   expect(Object.fromEntries(silent)).toMatchObject({
-    postgres: ['broker restart', 'slow consumer'],
+    postgres: ['broker restart', 'slow consumer', 'connection loss', 'two consumers'],
     memory: ['broker restart', 'broker restart'],
     kafka: ['replies'],
   })

@@ -20,7 +20,7 @@ import { until } from '../e2e/program.ts'
 import { testDatabase } from '../support/database.ts'
 import { freePort } from '../support/free-port.ts'
 import { proxyTo, type Proxy } from '../support/proxy.ts'
-import { amqpUrl, reaches, removeQueues } from '../support/rabbitmq.ts'
+import { amqpUrl, reaches, removeQueues, removeQueuesOf } from '../support/rabbitmq.ts'
 
 export interface Ground {
   readonly name: string
@@ -164,7 +164,9 @@ async function onRabbitMq(url: string): Promise<ConformanceGround> {
     ...cutAt(proxy),
     async [Symbol.asyncDispose]() {
       await proxy.close().catch(() => undefined)
-      await removeQueues(app, [2, 8], url)
+      // Those of the app, and those of the cases that know no database.
+      await removeQueuesOf(database.url, url)
+      for (const databaseId of ['00000000', '11111111']) await removeQueues({ app, databaseId, partitionCount: 2 }, url)
       await database.drop()
     },
   }

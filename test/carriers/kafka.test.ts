@@ -50,7 +50,9 @@ describe.skipIf(!hasKafka)('over Kafka', () => {
     const app = await started(name, kafka.brokers)
     const client = new pg.Client({ connectionString: database.url })
     await client.connect()
-    const cluster = clusterOf({ brokers: kafka.brokers }, { app: name, partitionCount: PARTITIONS, instanceId: 'stranger' })
+    const { database_id: databaseId } = (await client.query('select database_id from twofold._app')).rows[0]
+    const names = { app: name, databaseId, partitionCount: PARTITIONS }
+    const cluster = clusterOf({ brokers: kafka.brokers }, { ...names, instanceId: 'stranger' })
     await cluster.refresh()
     const { topic } = cluster
     const records = Array.from({ length: PARTITIONS }, (_, partition) => [

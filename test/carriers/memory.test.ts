@@ -53,6 +53,8 @@ async function numbersOf(account: string): Promise<number[]> {
 
 const count = async (what: string): Promise<number> => (await client.query(`select count(*)::int as count from ${what}`)).rows[0].count
 
+const databaseId = async (): Promise<string> => (await client.query('select database_id from twofold._app')).rows[0].database_id
+
 test('a command is accepted once the broker has it, and takes effect', async () => {
   const app = await started()
   const answer = await send(app, 'bank/send', 'a', 1)
@@ -116,6 +118,7 @@ test('what is no command becomes a dead letter, and its partition goes on', asyn
   const app = await started()
   const open = await carrier.open({
     app: 'bank',
+    databaseId: await databaseId(),
     partitionCount: 8,
     instanceId: '',
     leaseMs: 1000,

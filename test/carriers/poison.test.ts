@@ -38,7 +38,8 @@ async function neighbourOf(key: string): Promise<string> {
 
 /** Puts a message there that no gateway of ours has made. */
 async function deliver(key: string, input: string): Promise<void> {
-  const context = { app: 'bank', partitionCount: 8, instanceId: '', leaseMs: 1000, carriedMsMax: 60_000, waitingMax: 100 }
+  const { database_id: databaseId } = (await client.query('select database_id from twofold._app')).rows[0]
+  const context = { app: 'bank', databaseId, partitionCount: 8, instanceId: '', leaseMs: 1000, carriedMsMax: 60_000, waitingMax: 100 }
   const open = await carrier.open({ ...context, warn: () => undefined })
   const time = Date.now().toString(16).padStart(12, '0')
   const id = `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-000000000001`

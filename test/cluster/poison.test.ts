@@ -4,7 +4,7 @@ import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { addressOf, startProgram, until, type Program } from '../e2e/program.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
-import { amqpUrl, hasRabbitMq, removeQueues } from '../support/rabbitmq.ts'
+import { amqpUrl, hasRabbitMq, removeQueuesOf } from '../support/rabbitmq.ts'
 
 /** More lives than the poison needs: two that it is given, and the one that ran it first. */
 const LIVES_MAX = 6
@@ -21,7 +21,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   for (const program of programs.splice(0)) await program.end('SIGKILL')
-  if (hasBroker) await removeQueues(app, [8])
+  if (hasBroker) await removeQueuesOf(database.url)
   await client.end()
   await database.drop()
 })

@@ -7,7 +7,7 @@ import pg from 'pg'
 import { lookAtQueues } from '../../src/adapters/rabbitmq/look.ts'
 import type { CrashPoint } from '../../src/runtime/crash-points.ts'
 import { proxyTo, type Proxy } from '../support/proxy.ts'
-import { amqpUrl, removeQueues } from '../support/rabbitmq.ts'
+import { amqpUrl, queueNamesOf, removeQueuesOf } from '../support/rabbitmq.ts'
 import { addressOf, startProgram, until, type Program } from '../e2e/program.ts'
 import { Load, randomOf } from './load.ts'
 import { othersOwn } from './others-own.ts'
@@ -127,8 +127,7 @@ class ScenarioRun {
     if (target !== second) await joined
     await this.#goOn(load, target, lost)
     await load.stop()
-    if (this.#scenario.broker !== undefined)
-      await until('nothing waits in the queues', async () => (await lookAtQueues(amqpUrl, this.#app, 16)).waiting === 0, REACHED_MS)
+    if (this.#scenario.broker !== undefined) await until('nothing waits in the queues', () => this.#isQueueEmpty(), REACHED_MS)
     const stuck = await drained(this.#database, this.#file).then(
       () => [],
       async (error: Error) => [error.message, ...this.#ended(), ...(await waiting(this.#database))],
@@ -142,6 +141,11 @@ class ScenarioRun {
       answeredAfter: load.told.length - before,
       output: found.length === 0 ? target.output() : this.#programs.map((program) => program.output()).join('\n--- another one\n'),
     }
+  }
+
+  async #isQueueEmpty(): Promise<boolean> {
+    const names = await queueNamesOf(this.#databaseUrl)
+    return names === undefined || (await lookAtQueues(amqpUrl, names)).waiting === 0
   }
 
   /** Whoever was to do it may be gone. */
@@ -231,7 +235,7 @@ class ScenarioRun {
     for (const { child } of this.#programs) child.kill('SIGCONT')
     await Promise.all(this.#programs.map((program) => program.end('SIGKILL')))
     await this.#proxy?.close()
-    if (this.#scenario.broker !== undefined) await removeQueues(this.#app, [16])
+    if (this.#scenario.broker !== undefined) await removeQueuesOf(this.#databaseUrl)
   }
 }
 

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest'
 import pg from 'pg'
 import { Instances } from '../../examples/shop/replay/instances.ts'
 import { hasKafka, kafkaForTests } from '../brokers/kafka/for-tests.ts'
-import { amqpUrl, reaches, removeQueues } from '../support/rabbitmq.ts'
+import { amqpUrl, reaches, removeQueuesOf } from '../support/rabbitmq.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
 import { addressOf, startProgram, until, type Program } from './program.ts'
 
@@ -22,10 +22,9 @@ const carriers: { readonly name: string; readonly start: () => Promise<CarrierGr
   ...(hasKafka ? [{ name: 'kafka', start: overKafka }] : []),
 ]
 
-/** What an earlier run has left in the shop's queues would be run again. */
-async function overRabbitMq(): Promise<CarrierGround> {
-  await removeQueues('shop', [64])
-  return { environment: { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: amqpUrl }, stop: () => removeQueues('shop', [64]) }
+function overRabbitMq(): Promise<CarrierGround> {
+  const { url } = database
+  return Promise.resolve({ environment: { TWOFOLD_CARRIER: 'rabbitmq', AMQP_URL: amqpUrl }, stop: () => removeQueuesOf(url) })
 }
 
 async function overKafka(): Promise<CarrierGround> {
@@ -40,8 +39,8 @@ let ground: CarrierGround
 afterEach(async () => {
   await Promise.all(programs.map((program) => program.end('SIGKILL')))
   programs = []
-  await database.drop()
   await ground.stop()
+  await database.drop()
 })
 
 function launch(role: 'stateless' | 'stateful' | 'subscribers'): Program {

@@ -135,6 +135,7 @@ test('an SQL command that a broker delivers again and again dies after as many p
   const carrier = (): ReturnType<typeof broker.open> =>
     broker.open({
       app: 'vault',
+      databaseId: '0123abcd',
       partitionCount: scene.slots.partitionCount,
       instanceId: '',
       leaseMs: 10_000,

@@ -249,8 +249,8 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'a lease begins by the clock of its process',
     file: 'adapters/postgres/instances.ts',
-    find: 'await this.#database.query(JOIN, [',
-    replace: "await this.#database.query(JOIN.replace('clock_timestamp()', `'${new Date().toISOString()}'::timestamptz`), [",
+    find: 'await tx.query(JOIN, [',
+    replace: "await tx.query(JOIN.replace('clock_timestamp()', `'${new Date().toISOString()}'::timestamptz`), [",
     test: ownership,
     claim: 'a process whose clock is',
   },

@@ -2,6 +2,7 @@
 import type { PlantedBug } from './bugs.ts'
 
 const works = 'stateful/engine/carried-works.ts'
+const oneCarrier = 'test/cluster/one-carrier.test.ts'
 const carriedLog = 'stateless/carried/carried-log.ts'
 const carriedLogTest = 'src/stateless/carried/carried-log.test.ts'
 const doubts = 'stateless/carried/doubts.ts'
@@ -37,6 +38,54 @@ export const carrierBugs: readonly PlantedBug[] = [
     replace: '',
     test: 'src/stateless/carried/doubts.test.ts',
     claim: 'those that can only wait for PostgreSQL',
+  },
+  {
+    name: 'a copy takes the commands of its original',
+    file: 'app/backend.ts',
+    find: 'if (slots.isCopy && ',
+    replace: 'if (slots.isCopy && slots.partitionCount < 0 && ',
+    test: 'test/carriers/databases.test.ts',
+    claim: 'a copy of a database starts with a broker',
+  },
+  {
+    name: 'with log an app waits for its broker to start',
+    file: 'app/backend.ts',
+    find: "mayBeAway: whenAway === 'log'",
+    replace: "mayBeAway: whenAway !== 'log'",
+    test: 'test/carriers/away-at-start.test.ts',
+    claim: 'with `log` commands are taken at once',
+  },
+  {
+    name: 'instances with different carriers live together',
+    file: 'adapters/postgres/instances.ts',
+    find: 'and carrier <> $2 and',
+    replace: 'and carrier <> $2 and false and',
+    test: oneCarrier,
+    claim: 'an instance with another carrier does not start',
+  },
+  {
+    name: 'two that join at once do not see each other',
+    file: 'adapters/postgres/instances.ts',
+    find: '      await tx.query(LOCK_JOINS, [JOIN_LOCK])\n',
+    replace: '',
+    test: oneCarrier,
+    claim: 'of two that join at once with different',
+  },
+  {
+    name: 'one that may not join again takes commands all the same',
+    file: 'app/backend.ts',
+    find: '      if (refused !== undefined) throw refused\n',
+    replace: '',
+    test: oneCarrier,
+    claim: 'one that was silent while others came',
+  },
+  {
+    name: 'a carrier that is undefined in the code undoes that of the environment',
+    file: 'app/run.ts',
+    find: '...given(options), progress',
+    replace: '...options, progress',
+    test: oneCarrier,
+    claim: 'a carrier that the code leaves undefined',
   },
   {
     name: 'what waits is kept beside what comes again on a new connection',

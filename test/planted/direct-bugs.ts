@@ -10,6 +10,14 @@ const door = 'adapters/direct/door.ts'
 
 export const directBugs: readonly PlantedBug[] = [
   {
+    name: 'calls that are lost are made again without end',
+    file: 'adapters/direct/circuit.ts',
+    find: '    this.#left -= 1\n',
+    replace: '',
+    test: calls,
+    claim: 'calls that are lost are made again in bounds',
+  },
+  {
     name: 'whoever calls without the secret is let in',
     file: door,
     find: 'if (!timingSafeEqual(digest(authorization), this.#expected)) return this.#refuse(request, response, 401)\n',

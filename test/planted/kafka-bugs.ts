@@ -3,10 +3,59 @@ import type { PlantedBug } from './bugs.ts'
 
 const publisher = 'adapters/kafka/publisher.ts'
 const consumer = 'adapters/kafka/consumer.ts'
+const carrier = 'adapters/kafka/carrier.ts'
 const kafka = 'src/adapters/kafka/kafka.test.ts'
 const losses = 'src/adapters/kafka/losses.test.ts'
 
 export const kafkaBugs: readonly PlantedBug[] = [
+  {
+    name: 'a topic that is removed is noticed by nobody',
+    file: carrier,
+    find: '    cluster.onTopicLost(() => this.#topicLost())\n',
+    replace: '',
+    test: kafka,
+    claim: 'a topic that is removed is made again',
+  },
+  {
+    name: 'the next topic is read from where the former one was done',
+    file: consumer,
+    find: '    const lines = [...this.#lines.values()]\n    this.#lines.clear()\n',
+    replace: '    const lines: Line[] = []\n',
+    test: kafka,
+    claim: 'a topic that is made by somebody else in place',
+  },
+  {
+    name: 'an offset counts for whichever topic it is of',
+    file: 'adapters/kafka/offsets.ts',
+    find: "metadata === '' || metadata === cluster.topicId",
+    replace: "metadata === '' || metadata !== ''",
+    test: kafka,
+    claim: 'an offset of a topic that was removed says',
+  },
+  {
+    name: 'a start waits for no Kafka, whether it may be away or not',
+    file: carrier,
+    find: 'context.mayBeAway === true &&',
+    replace: 'context.mayBeAway !== true &&',
+    test: losses,
+    claim: 'a Kafka that is away at the start is waited for',
+  },
+  {
+    name: 'what is wrong with a Kafka that comes up late is not told',
+    file: carrier,
+    find: "isTwofoldError(error, 'INVALID_TOPOLOGY') && reason !== told",
+    replace: "isTwofoldError(error, 'INVALID_TOPOLOGY') && reason === ''",
+    test: losses,
+    claim: 'what comes up late is checked as well',
+  },
+  {
+    name: 'databases of one app share the topic',
+    file: 'adapters/kafka/topology.ts',
+    find: '.commands.${databaseId}.${partitionCount}`',
+    replace: '.commands.${databaseId.slice(8)}.${partitionCount}`',
+    test: 'test/carriers/databases.test.ts',
+    claim: 'of two databases of one app each gets its own',
+  },
   {
     name: 'a partition with a fault of its own holds up all that its broker leads',
     file: publisher,

@@ -1,6 +1,7 @@
 // Bugs in carrying commands over RabbitMQ. See ./bugs.ts.
 import type { PlantedBug } from './bugs.ts'
 
+const topology = 'src/adapters/rabbitmq/topology.test.ts'
 const losses = 'src/adapters/rabbitmq/losses.test.ts'
 const confirmations = 'src/adapters/rabbitmq/publisher.test.ts'
 const publisher = 'adapters/rabbitmq/publisher.ts'
@@ -9,6 +10,110 @@ const faults = 'src/adapters/rabbitmq/faults.test.ts'
 const look = 'adapters/rabbitmq/look.ts'
 
 export const rabbitMqBugs: readonly PlantedBug[] = [
+  {
+    name: 'a message goes to a queue that is not there',
+    file: publisher,
+    find: '        mandatory: true,\n',
+    replace: '',
+    test: topology,
+    claim: 'a command whose queue was removed',
+  },
+  {
+    name: 'the broker drops a command that was delivered too often',
+    file: 'adapters/rabbitmq/topology.ts',
+    find: "    'x-delivery-limit': DELIVERIES_MAX,\n",
+    replace: '',
+    test: topology,
+    claim: 'a queue is made so that it keeps everything',
+  },
+  {
+    name: 'what the broker sets aside may be lost on its way',
+    file: 'adapters/rabbitmq/topology.ts',
+    find: "    'x-dead-letter-strategy': 'at-least-once',\n",
+    replace: '',
+    test: topology,
+    claim: 'a queue is made so that it keeps everything',
+  },
+  {
+    name: 'a queue that is there otherwise is used as it is',
+    file: 'adapters/rabbitmq/topology.ts',
+    find: '  if (code !== 406) throw failure\n',
+    replace: '  if (code !== 406) throw failure\n  if (code === 406) return undefined\n',
+    test: topology,
+    claim: 'a queue that is there otherwise stops the start',
+  },
+  {
+    name: 'a queue that was removed stays away for who publishes',
+    file: publisher,
+    find: '      void this.#options.missing(pending.partition)\n',
+    replace: '',
+    test: topology,
+    claim: 'a command whose queue was removed',
+  },
+  {
+    name: 'a queue that was removed stays away for who consumes',
+    file: 'adapters/rabbitmq/consumers.ts',
+    find: 'if ((error as { readonly code?: unknown }).code === NOT_FOUND) await this.#options.missing(partition)\n',
+    replace: '',
+    test: topology,
+    claim: 'a queue that is removed while it is consumed',
+  },
+  {
+    name: 'all partitions are consumed on one connection',
+    file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
+    find: 'const count = Math.ceil(partitionCount / partitionsPerConnection)',
+    replace: 'const count = Math.ceil(partitionCount / partitionsPerConnection / 4096)',
+    test: topology,
+    claim: 'more partitions than a connection has room for',
+  },
+  {
+    name: 'how many channels a connection may have is not looked at',
+    file: 'adapters/rabbitmq/broker.ts',
+    find: 'if (channelMax >= needed) return',
+    replace: 'if (channelMax >= 0) return',
+    test: topology,
+    claim: 'more partitions than a connection has room for',
+  },
+  {
+    name: 'a broker that is too old is used',
+    file: 'adapters/rabbitmq/broker.ts',
+    find: 'if (fault !== undefined) throw',
+    replace: 'if (fault !== undefined && channels < 0) throw',
+    test: topology,
+    claim: 'a broker that is too old stops the start',
+  },
+  {
+    name: 'a start waits for no broker, whether it may be away or not',
+    file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
+    find: 'this.#context.mayBeAway === true && ',
+    replace: 'this.#context.mayBeAway !== true && ',
+    test: topology,
+    claim: 'a broker that is away at the start',
+  },
+  {
+    name: 'a login that is refused counts as a broker that is away',
+    file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
+    find: ' && !isRefusal(error)',
+    replace: '',
+    test: topology,
+    claim: 'a broker that lets nobody in',
+  },
+  {
+    name: 'what is wrong with a broker that comes up late is not told',
+    file: link,
+    find: 'error instanceof TwofoldError && reason !== told',
+    replace: "error instanceof TwofoldError && reason === ''",
+    test: topology,
+    claim: 'what comes up late is checked as well',
+  },
+  {
+    name: 'databases of one app share the queues',
+    file: 'adapters/rabbitmq/topology.ts',
+    find: '.commands.${databaseId}.${partitionCount}.${partition}`',
+    replace: '.commands.${databaseId.slice(8)}.${partitionCount}.${partition}`',
+    test: 'test/carriers/databases.test.ts',
+    claim: 'of two databases of one app each gets its own',
+  },
   {
     name: 'nobody is told that what was delivered comes again on a new connection',
     file: 'adapters/rabbitmq/consumers.ts',
@@ -36,8 +141,8 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'a lost connection to RabbitMQ is not made anew',
     file: link,
-    find: '    this.#mending = this.#mend()\n',
-    replace: '',
+    find: 'this.#attempts = 0\n    this.#mending = this.#mend()\n',
+    replace: 'this.#attempts = 0\n',
     test: losses,
     claim: 'connections that are dropped are lost',
   },
@@ -76,7 +181,7 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'a carrier that is closed opens its channel of replies again',
     file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
-    find: '    this.#consumers.lost()\n    await Promise.all',
+    find: '    for (const { consumers } of this.#in) consumers.lost()\n    await Promise.all',
     replace: '    await Promise.all',
     test: losses,
     claim: 'one that is closed opens nothing again',

@@ -1,6 +1,7 @@
 // A TCP proxy in front of a database, to take it away and bring it back without touching the server others use.
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
+import { Transform } from 'node:stream'
 
 export interface Proxy {
   /** The given address, by way of the proxy. */
@@ -16,7 +17,12 @@ export interface Proxy {
   close(): Promise<void>
 }
 
-export async function proxyTo(target: string): Promise<Proxy> {
+export interface ProxyOptions {
+  /** Changes what the server answers, chunk by chunk. */
+  readonly rewrite?: (answer: Buffer) => Buffer
+}
+
+export async function proxyTo(target: string, { rewrite = (answer) => answer }: ProxyOptions = {}): Promise<Proxy> {
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
   const servers = new Set<Socket>()
@@ -34,7 +40,8 @@ export async function proxyTo(target: string): Promise<Proxy> {
       }
       servers.add(far)
       far.on('close', () => servers.delete(far))
-      near.pipe(far).pipe(near)
+      const answers = new Transform({ transform: (chunk: Buffer, _, done) => done(null, rewrite(chunk)) })
+      near.pipe(far).pipe(answers).pipe(near)
     })
   let server = serve().listen(0, '127.0.0.1')
   await once(server, 'listening')

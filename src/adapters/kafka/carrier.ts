@@ -1,8 +1,8 @@
 // Commands through Kafka: one topic with as many partitions as the app has, its offsets committed after PostgreSQL's commit.
 import type { ConnectionOptions } from '@platformatic/kafka'
-import { TwofoldError } from '../../errors.ts'
+import { isTwofoldError, TwofoldError } from '../../errors.ts'
 import type { CarriedMessage, Carrier, CarrierContext, Delivery, OpenCarrier } from '../../ports/carrier.ts'
-import { pause } from '../../runtime/backoff.ts'
+import { backoffMs, pause } from '../../runtime/backoff.ts'
 import { brokersFault } from './addresses.ts'
 import { Backlog } from './backlog.ts'
 import { Cluster } from './cluster.ts'
@@ -10,7 +10,7 @@ import { Consumer } from './consumer.ts'
 import { kafkaFault } from './faults.ts'
 import { kafkaFeatures } from './features.ts'
 import { Publisher } from './publisher.ts'
-import { checkVersions, ensureTopic, topicName } from './topology.ts'
+import { checkVersions, ensureTopic, topicName, type TopicNames } from './topology.ts'
 
 /** Where Kafka is, and how to reach it. */
 export interface KafkaCarrierOptions {
@@ -29,6 +29,8 @@ export interface KafkaCarrierOptions {
 }
 
 const PREPARE_MS_MAX = 15_000
+const AGAIN = { minMs: 100, maxMs: 5000 }
+const AWAY = 'Kafka, or the topic of this app, cannot be reached right now: the command was not accepted; send it again later'
 
 /**
  * Commands through Kafka, for `start({ carrier })`; `carrier: 'kafka'` is this with the brokers of `kafkaBrokers` and nothing else. See
@@ -65,23 +67,20 @@ function optionFaults(options: KafkaCarrierOptions): string[] {
   ]
 }
 
-function openKafka(options: KafkaCarrierOptions, context: CarrierContext): Promise<OpenCarrier> {
-  return reachedOr(options, async () => {
-    const cluster = clusterOf(options, context)
-    try {
-      await checkVersions(cluster)
-      const { partitionCount, carriedMsMax } = context
-      const { messageBytesMax } = kafkaFeatures
-      const warnings = await ensureTopic(cluster, { partitionCount, messageBytesMax, carriedMsMax, replicas: options.replicas })
-      for (const warning of warnings) context.warn({ topic: cluster.topic }, warning)
-      const open = new OpenKafka(cluster, options, context)
-      await open.prepare()
+async function openKafka(options: KafkaCarrierOptions, context: CarrierContext): Promise<OpenCarrier> {
+  const open = new OpenKafka(options, context)
+  try {
+    await open.begin()
+  } catch (error) {
+    if (context.mayBeAway === true && isTwofoldError(error, 'BROKER_UNREACHABLE')) {
+      context.warn({ reason: error.message }, 'Kafka does not answer; it is used as soon as it does')
+      void open.goOn()
       return open
-    } catch (error) {
-      await cluster.close()
-      throw error
     }
-  })
+    await open.close()
+    throw error
+  }
+  return open
 }
 
 /** What the brokers, or the way to them, say against it is one sentence. @throws TwofoldError BROKER_UNREACHABLE */
@@ -96,59 +95,126 @@ export async function reachedOr<Value>({ brokers }: KafkaCarrierOptions, use: ()
 /** The brokers of an app, not connected yet. */
 export function clusterOf(
   { brokers, tls, sasl, requestMsMax }: KafkaCarrierOptions,
-  { app, partitionCount, instanceId }: Pick<CarrierContext, 'app' | 'partitionCount' | 'instanceId'>,
+  context: TopicNames & Pick<CarrierContext, 'instanceId'>,
 ): Cluster {
-  const topic = topicName(app, partitionCount)
-  return new Cluster({ brokers, topic, group: topic, clientId: `twofold-${instanceId}`, tls, sasl, requestMsMax })
+  const topic = topicName(context)
+  return new Cluster({ brokers, topic, group: topic, clientId: `twofold-${context.instanceId}`, tls, sasl, requestMsMax })
 }
 
+type Wanted = Parameters<OpenCarrier['consume']>
+
+/**
+ * `away`: Kafka has not answered yet, or its topic is gone; commands are refused, and what is to be consumed is kept in mind. `ready`: there is a topic that
+ * was checked. It is left when the topic is lost, and not for connections that break, which `Cluster` makes anew.
+ */
 class OpenKafka implements OpenCarrier {
+  readonly #options: KafkaCarrierOptions
+  readonly #context: CarrierContext
   readonly #cluster: Cluster
   readonly #publisher: Publisher
   readonly #consumer: Consumer
   readonly #backlog: Backlog
+  readonly #closing = new AbortController()
+  #state: 'away' | 'ready' = 'away'
+  /** What is consumed once it is ready. */
+  readonly #wanted = new Map<number, Wanted>()
+  /** The topic that was used last. */
+  #topicId: string | undefined
 
-  constructor(cluster: Cluster, { publishMsMax }: KafkaCarrierOptions, { warn, waitingMax }: CarrierContext) {
+  constructor(options: KafkaCarrierOptions, context: CarrierContext) {
+    const { warn, waitingMax } = context
+    const cluster = clusterOf(options, context)
+    this.#options = options
+    this.#context = context
     this.#cluster = cluster
-    this.#publisher = new Publisher({ cluster, warn, messageBytesMax: kafkaFeatures.messageBytesMax, publishMsMax })
+    this.#publisher = new Publisher({ cluster, warn, messageBytesMax: kafkaFeatures.messageBytesMax, publishMsMax: options.publishMsMax })
     this.#consumer = new Consumer({ cluster, warn })
     this.#backlog = new Backlog({ cluster, waitingMax, doneTo: (partition) => this.#consumer.doneTo(partition) })
+    cluster.onTopicLost(() => this.#topicLost())
   }
 
-  /** A cluster that has just started takes a moment to give out producer ids, and to make its topic of offsets. */
-  async prepare(): Promise<void> {
-    for (const until = performance.now() + PREPARE_MS_MAX; ; await pause(50)) {
+  /** Makes it ready. @throws TwofoldError BROKER_UNREACHABLE, INVALID_TOPOLOGY */
+  async begin(): Promise<void> {
+    await reachedOr(this.#options, async () => {
+      const { partitionCount, carriedMsMax, warn } = this.#context
+      const { messageBytesMax } = kafkaFeatures
+      await checkVersions(this.#cluster)
+      const topic = { partitionCount, messageBytesMax, carriedMsMax, replicas: this.#options.replicas }
+      for (const warning of await ensureTopic(this.#cluster, topic)) warn({ topic: this.#cluster.topic }, warning)
+      await this.#prepare()
+    })
+    const { topic, topicId } = this.#cluster
+    if (this.#topicId !== undefined && this.#topicId !== topicId)
+      this.#context.warn(
+        { topic },
+        `the topic ${topic} of Kafka was removed while this app runs: commands that waited in it are lost; there is a new one`,
+      )
+    this.#topicId = topicId
+    this.#state = 'ready'
+    for (const [partition, deliver, inHandMax] of this.#wanted.values()) this.#consumer.consume(partition, deliver, inHandMax)
+    this.#wanted.clear()
+  }
+
+  /** Makes it ready as soon as that can be done. */
+  async goOn(): Promise<void> {
+    let told = ''
+    for (let attempt = 1; !this.#closing.signal.aborted; attempt += 1) {
       try {
-        await Promise.all([this.#publisher.prepare(), this.#backlog.waiting([0])])
-        return
+        return await this.begin()
       } catch (error) {
-        if (performance.now() < until) continue
-        await this.#publisher.close()
-        await this.#consumer.close()
-        throw error
+        const reason = error instanceof Error ? error.message : String(error)
+        const isNew = isTwofoldError(error, 'INVALID_TOPOLOGY') && reason !== told
+        if (isNew) this.#context.warn({ reason, attempt }, 'Kafka answers, and cannot be used as it is; trying on')
+        // Once in a while, or the log is nothing else.
+        else if (attempt % 10 === 0) this.#context.warn({ reason, attempt }, 'Kafka still cannot be used; trying on')
+        told = reason
+        await pause(backoffMs(attempt, AGAIN), this.#closing.signal)
       }
     }
   }
 
+  /** A cluster that has just started takes a moment to give out producer ids, and to make its topic of offsets. */
+  async #prepare(): Promise<void> {
+    for (const until = performance.now() + PREPARE_MS_MAX; ; await pause(50, this.#closing.signal)) {
+      try {
+        await Promise.all([this.#publisher.prepare(), this.#backlog.waiting([0])])
+        return
+      } catch (error) {
+        if (performance.now() >= until || this.#closing.signal.aborted) throw error
+      }
+    }
+  }
+
+  /** What is in hand says nothing of the next topic. */
+  #topicLost(): void {
+    if (this.#state === 'away') return
+    this.#state = 'away'
+    for (const { partition, deliver, inHandMax } of this.#consumer.leaveAll()) this.#wanted.set(partition, [partition, deliver, inHandMax])
+    void this.goOn()
+  }
+
   get isAway(): boolean {
-    return this.#cluster.isAway
+    return this.#state === 'away' || this.#cluster.isAway
   }
 
   async publish(message: CarriedMessage): Promise<void> {
+    if (this.#state === 'away') throw new TwofoldError('UNAVAILABLE', AWAY, { retryAfterSeconds: 2 })
     if (!this.isAway) this.#backlog.admit()
     return this.#publisher.publish(message)
   }
 
   async consume(partition: number, deliver: (delivery: Delivery) => void, inHandMax: number): Promise<void> {
-    this.#consumer.consume(partition, deliver, inHandMax)
+    if (this.#state === 'away') this.#wanted.set(partition, [partition, deliver, inHandMax])
+    else this.#consumer.consume(partition, deliver, inHandMax)
   }
 
   release(partition: number): Promise<void> {
+    this.#wanted.delete(partition)
     return this.#consumer.release(partition)
   }
 
-  waiting(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
-    return this.#backlog.waiting(partitions)
+  async waiting(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    return this.#state === 'away' ? new Map() : this.#backlog.waiting(partitions)
   }
 
   drop(): void {
@@ -156,6 +222,7 @@ class OpenKafka implements OpenCarrier {
   }
 
   async close(): Promise<void> {
+    this.#closing.abort()
     await Promise.all([this.#publisher.close(), this.#consumer.close()])
     await this.#cluster.close()
   }

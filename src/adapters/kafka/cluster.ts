@@ -39,6 +39,7 @@ export class Cluster {
   readonly #closing = new AbortController()
   readonly #watched = new WeakSet<Connection>()
   readonly #onMended = new Set<() => void>()
+  readonly #onTopicLost = new Set<() => void>()
   #brokers: ReadonlyMap<number, Broker> = new Map()
   #leaders: readonly number[] = []
   #replicas = 0
@@ -96,6 +97,11 @@ export class Cluster {
   /** Calls back each time the brokers are there again. */
   onMended(callback: () => void): void {
     this.#onMended.add(callback)
+  }
+
+  /** Calls back when the topic is gone, or another one lies under its name. */
+  onTopicLost(callback: () => void): void {
+    this.#onTopicLost.add(callback)
   }
 
   /** Asks who leads which partition; several askers share one request. */
@@ -174,10 +180,12 @@ export class Cluster {
     // Without the right to see it there seem to be no partitions, and nothing can be said of it.
     if (topic?.errorCode === codes.TOPIC_AUTHORIZATION_FAILED) throw new Error(`the topic ${this.topic}: ${nameOf(topic.errorCode)}`)
     const exists = topic !== undefined && topic.errorCode !== codes.UNKNOWN_TOPIC_OR_PARTITION
+    const before = this.#topicId
     this.#topicId = exists ? topic.topicId : undefined
     const partitions = exists ? topic.partitions.toSorted((a, b) => a.partitionIndex - b.partitionIndex) : []
     this.#leaders = partitions.map(({ leaderId }) => leaderId)
     this.#replicas = Math.min(...partitions.map(({ replicaNodes }) => replicaNodes.length))
+    if (before !== undefined && before !== this.#topicId) for (const callback of this.#onTopicLost) callback()
   }
 
   async #findCoordinator(): Promise<Broker> {

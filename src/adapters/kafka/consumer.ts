@@ -112,6 +112,18 @@ export class Consumer {
     this.#uncommitted.delete(line)
   }
 
+  /** The topic they are of is gone, with what was not done of it: nothing is committed of them. Returns what has to be consumed of the next one. */
+  leaveAll(): readonly Pick<Line, 'partition' | 'deliver' | 'inHandMax'>[] {
+    const lines = [...this.#lines.values()]
+    this.#lines.clear()
+    this.#uncommitted.clear()
+    for (const line of lines) {
+      line.state = 'released'
+      line.waiting = []
+    }
+    return lines
+  }
+
   /** How far a partition is done that is consumed here; what is committed may be less by a moment. */
   doneTo(partition: number): number | undefined {
     const line = this.#lines.get(partition)

@@ -3,7 +3,7 @@ import { clusterOf, reachedOr, type KafkaCarrierOptions } from './carrier.ts'
 import type { Cluster } from './cluster.ts'
 import { kafkaFeatures } from './features.ts'
 import { committedOffsets, edgeOf } from './offsets.ts'
-import { checkVersions, describeTopic, judgeTopic, type TopicState } from './topology.ts'
+import { checkVersions, describeTopic, judgeTopic, type TopicNames, type TopicState } from './topology.ts'
 
 export interface ExaminedTopic extends TopicState {
   readonly name: string
@@ -20,10 +20,7 @@ export interface ExaminedKafka {
 }
 
 /** @throws TwofoldError BROKER_UNREACHABLE, INVALID_TOPOLOGY (the broker is too old) */
-export function examineKafka(
-  options: KafkaCarrierOptions,
-  app: { readonly app: string; readonly partitionCount: number; readonly carriedMsMax: number },
-): Promise<ExaminedKafka> {
+export function examineKafka(options: KafkaCarrierOptions, app: TopicNames & { readonly carriedMsMax: number }): Promise<ExaminedKafka> {
   const cluster = clusterOf(options, { ...app, instanceId: 'doctor' })
   return reachedOr(options, async () => {
     try {

@@ -1,5 +1,6 @@
 // Against a real Kafka: the one that `KAFKA_BROKERS` names, or a node of this file's own.
-import { deleteRecordsV2 } from '@platformatic/kafka'
+import { randomUUID } from 'node:crypto'
+import { deleteRecordsV2, deleteTopicsV6 } from '@platformatic/kafka'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { contextOf, numbers, publish, publishAll, quiet, Sink, until } from '../../../test/brokers/kafka/fixture.ts'
 import { hasKafka, kafkaForTests, type KafkaForTests } from '../../../test/brokers/kafka/for-tests.ts'
@@ -47,7 +48,7 @@ describe.skipIf(!hasKafka)('Kafka', () => {
       const context = contextOf({ partitionCount: 7 })
       await open(context)
       const cluster = await look(context)
-      expect(cluster.topic).toBe(`${context.app}.commands.7`)
+      expect(cluster.topic).toBe(`${context.app}.commands.0123abcd.7`)
       expect(cluster.partitionCount).toBe(7)
       const asked = [{ resourceType: 2 as const, resourceName: cluster.topic, configurationKeys: null }]
       const { results } = await cluster.askAny(requests.describeConfigs, asked, false, false)
@@ -87,7 +88,7 @@ describe.skipIf(!hasKafka)('Kafka', () => {
 
     async function makeTopic(context: CarrierContext, shape: object, settings: Record<string, string>): Promise<void> {
       const configs = Object.entries(settings).map(([name, value]) => ({ name, value }))
-      const name = topicName(context.app, context.partitionCount)
+      const name = topicName(context)
       const topic = { name, numPartitions: 4, replicationFactor: 1, assignments: [], configs, ...shape }
       await (await look(context)).askAny(requests.createTopics, [topic], 5_000, false)
     }
@@ -154,6 +155,51 @@ describe.skipIf(!hasKafka)('Kafka', () => {
       await (await open(context)).consume(0, sink.deliver, 1_000)
       await sink.has(200)
     })
+  })
+
+  test('a topic that is removed is made again and told of, and what it takes then is delivered from its beginning', async () => {
+    const context = contextOf()
+    const carrier = await open(context)
+    const sink = new Sink(true)
+    await publishAll(carrier, 0, 5)
+    await carrier.consume(0, sink.deliver, 100)
+    await sink.has(5)
+    const cluster = await look(context)
+    await until(async () => (await committedOffsets(cluster, [0])).get(0) === 5)
+    await cluster.askAny(deleteTopicsV6.api, [{ name: cluster.topic, topicId: null }], 5_000)
+    await until(() => context.warnings.some((each) => /was removed while this app runs: commands that waited in it are lost/.test(each)))
+    // More than what was done of the former one: who went on from there would pass over them.
+    for (const each of numbers(0, 20)) await publish(carrier, `new-${each}`)
+    await sink.has(25)
+    expect(sink.bodies.slice(5)).toEqual(numbers(0, 20).map((each) => `new-${each}`))
+  })
+
+  test('a topic that is made by somebody else in place of one that was removed is begun with its first message', async () => {
+    const [context, others] = [contextOf(), contextOf()]
+    const carrier = await open(context)
+    const other = await open({ ...context, instanceId: 'two', warn: others.warn })
+    const sink = new Sink()
+    // So much lies here that no more is fetched: this one notices nothing while it does not go on.
+    const large = 'x'.repeat(400 << 10)
+    for (const each of numbers(0, 8)) await publish(carrier, `${each}${large}`)
+    await carrier.consume(0, sink.deliver, 1)
+    await sink.has(1)
+    await quiet()
+    const cluster = await look(context)
+    await cluster.askAny(deleteTopicsV6.api, [{ name: cluster.topic, topicId: null }], 5_000)
+    // The other one misses it first, makes it again, and puts more into it than was fetched of the former one.
+    await until(async () => {
+      await publish(other, 'elsewhere', 1).catch(() => undefined)
+      return others.warnings.some((each) => /was removed while this app runs/.test(each))
+    })
+    for (const each of numbers(0, 20)) await publish(other, `new-${each}`)
+    const seen = (): string[] => sink.bodies.filter((body) => body.startsWith('new-'))
+    await until(() => {
+      for (const delivery of sink.deliveries) delivery.done()
+      return seen().length >= 20 || seen().includes('new-19')
+    })
+    expect(seen()).toEqual(numbers(0, 20).map((each) => `new-${each}`))
+    expect(context.warnings).toContainEqual(expect.stringMatching(/was removed while this app runs/))
   })
 
   describe('consuming', () => {
@@ -276,6 +322,21 @@ describe.skipIf(!hasKafka)('Kafka', () => {
       await sink.has(6)
       expect(sink.bodies).toEqual(numbers(4, 10).map(String))
       expect(context.warnings).toContainEqual(expect.stringMatching(/deleted 3 messages that were not run/))
+    })
+
+    test('an offset of a topic that was removed says nothing of its successor', async () => {
+      const context = contextOf()
+      const carrier = await open(context)
+      await publishAll(carrier, 0, 10)
+      const cluster = await look(context)
+      const other = randomUUID()
+      const offset = { partitionIndex: 0, committedOffset: 7n, committedLeaderEpoch: -1, committedMetadata: other }
+      const topics = [{ name: cluster.topic, partitions: [offset] }]
+      await cluster.askCoordinator(requests.offsetCommit, cluster.group, -1, '', null, topics)
+      const sink = new Sink(true)
+      await carrier.consume(0, sink.deliver, 10)
+      await sink.has(10)
+      expect(sink.bodies).toEqual(numbers(0, 10).map(String))
     })
 
     test('begins with the first message where more is committed than there is', async () => {

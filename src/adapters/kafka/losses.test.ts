@@ -1,4 +1,5 @@
 // What happens when connections or the broker are lost: against a node of this file's own, behind a proxy, which alone is ever taken away.
+import { deleteTopicsV6 } from '@platformatic/kafka'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { within } from '../../../test/support/within.ts'
 import { contextOf, numbers, publish, publishAll, quiet, Sink, until } from '../../../test/brokers/kafka/fixture.ts'
@@ -10,6 +11,7 @@ import type { CarrierContext, OpenCarrier } from '../../ports/carrier.ts'
 import { clusterOf, kafkaCarrier } from './carrier.ts'
 import type { Cluster } from './cluster.ts'
 import { committedOffsets } from './offsets.ts'
+import { requests } from './protocol.ts'
 
 let node: KafkaNode
 let proxy: Proxy
@@ -28,6 +30,13 @@ async function look(context: CarrierContext): Promise<Cluster> {
   opened.add(cluster)
   await cluster.refresh()
   return cluster
+}
+
+/** Cuts the broker off, until what is returned is called for the first time. */
+async function cut(): Promise<() => Promise<void>> {
+  await proxy.cut()
+  let restored: Promise<void> | undefined
+  return () => (restored ??= proxy.restore())
 }
 
 describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
@@ -167,4 +176,48 @@ describe.skipIf(!hasKafkaNode)('with Kafka lost and found again', () => {
     }
     await sink.has(1)
   })
+
+  test('a Kafka that is away at the start is waited for where it may be', async () => {
+    const restore = await cut()
+    const context = contextOf({ mayBeAway: true })
+    const sink = new Sink(true)
+    try {
+      await expect(open(contextOf())).rejects.toMatchObject({ code: 'BROKER_UNREACHABLE' })
+      const carrier = await open(context)
+      expect(carrier.isAway).toBe(true)
+      await expect(publish(carrier, 'early')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+      await carrier.consume(0, sink.deliver, 10)
+      await restore()
+      await until(() => !carrier.isAway, 15_000)
+      await publish(carrier, 'one')
+      await sink.has(1)
+      expect(sink.bodies).toEqual(['one'])
+    } finally {
+      await restore()
+    }
+  }, 40_000)
+
+  test('what comes up late is checked as well: while its topic is otherwise it takes nothing, and says why', async () => {
+    const context = contextOf({ mayBeAway: true })
+    const operator = await look(context)
+    const topic = { name: operator.topic, numPartitions: 3, replicationFactor: 1, assignments: [], configs: [] }
+    await operator.askAny(requests.createTopics, [topic], 5_000, false)
+    const restore = await cut()
+    try {
+      const carrier = await open(context)
+      await restore()
+      await until(() => context.warnings.includes('Kafka answers, and cannot be used as it is; trying on'), 15_000)
+      expect(carrier.isAway).toBe(true)
+      await until(() =>
+        operator.askAny(deleteTopicsV6.api, [{ name: operator.topic, topicId: null }], 5_000).then(
+          () => true,
+          () => false,
+        ),
+      )
+      await until(() => !carrier.isAway, 15_000)
+      await publish(carrier, 'one')
+    } finally {
+      await restore()
+    }
+  }, 40_000)
 })

@@ -28,7 +28,10 @@ export async function edgeOf(cluster: Cluster, partitions: readonly number[], ed
   return found
 }
 
-/** How far `partitions` are done; one of which nothing was committed yet is left out. */
+/**
+ * How far `partitions` are done; one of which nothing was committed yet is left out. With each offset stands which topic it is of: one that was committed
+ * late, of a topic that was removed meanwhile, says nothing of its successor. (An operator's own tools write nothing there.)
+ */
 export async function committedOffsets(cluster: Cluster, partitions: readonly number[]): Promise<Map<number, number>> {
   const topics = [{ name: cluster.topic, partitionIndexes: [...partitions] }]
   const asked = [{ groupId: cluster.group, memberId: null, memberEpoch: -1, topics }]
@@ -42,7 +45,10 @@ export async function committedOffsets(cluster: Cluster, partitions: readonly nu
     throw new Error(`the committed offsets of ${cluster.group} cannot be read: ${nameOf(failed)}`)
   }
   return new Map(
-    listed.flatMap((each) => (each.committedOffset < 0n ? [] : [[each.partitionIndex, Number(each.committedOffset)] as const])),
+    listed.flatMap(({ partitionIndex, committedOffset, metadata }) => {
+      const isOfThisTopic = metadata === null || metadata === '' || metadata === cluster.topicId
+      return committedOffset < 0n || !isOfThisTopic ? [] : [[partitionIndex, Number(committedOffset)] as const]
+    }),
   )
 }
 
@@ -52,7 +58,7 @@ export async function commitOffsets(cluster: Cluster, offsets: ReadonlyMap<numbe
     partitionIndex,
     committedOffset: BigInt(offset),
     committedLeaderEpoch: -1,
-    committedMetadata: '',
+    committedMetadata: cluster.topicId ?? '',
   }))
   const topics = [{ name: cluster.topic, partitions }]
   // Generation -1 and no member: a consumer outside of any group's membership.

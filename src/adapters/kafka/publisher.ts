@@ -174,6 +174,7 @@ export class Publisher {
       if (line.isUnderWay || line.notBefore > now) continue
       const leader = this.#cluster.leaderOf(line.partition)
       if (leader === undefined) {
+        this.#sendLater(line)
         this.#cluster.trouble()
         continue
       }
@@ -222,7 +223,7 @@ export class Publisher {
     }
   }
 
-  /** The others that its broker leads need not wait for it. */
+  /** Others need not wait for it. */
   #sendLater(line: Line): void {
     line.failures += 1
     const retryMs = 1 + backoffMs(line.failures, RETRY)

@@ -1,5 +1,6 @@
 // The topic of an app's commands: made where it is missing, and checked at every start.
 import { TwofoldError } from '../../errors.ts'
+import type { CarrierContext } from '../../ports/carrier.ts'
 import { pause } from '../../runtime/backoff.ts'
 import { answerOf, type Cluster } from './cluster.ts'
 import { codes, nameOf, requests } from './protocol.ts'
@@ -26,9 +27,15 @@ export interface TopicState {
   readonly settings: ReadonlyMap<string, string>
 }
 
-/** The name, with the count in it: another count is another topic, so that no key's commands lie in two partitions of one. */
-export function topicName(app: string, partitionCount: number): string {
-  return `${app}.commands.${partitionCount}`
+/** What an app's topic is named by. */
+export type TopicNames = Pick<CarrierContext, 'app' | 'databaseId' | 'partitionCount'>
+
+/**
+ * With the database in it: its outcomes say what has run, so no other one may take these commands. And with the count: another count is another topic,
+ * so that no key's commands lie in two partitions of one.
+ */
+export function topicName({ app, databaseId, partitionCount }: TopicNames): string {
+  return `${app}.commands.${databaseId}.${partitionCount}`
 }
 
 /** Makes sure that there is a topic that loses nothing. Resolves with what is worth a warning. @throws TwofoldError INVALID_TOPOLOGY */

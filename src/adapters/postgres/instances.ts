@@ -1,6 +1,7 @@
 // Membership and ownership in PostgreSQL. Every comparison with a lease uses clock_timestamp(): now() stands still in a transaction.
+import { TwofoldError } from '../../errors.ts'
 import type { Database } from '../../ports/database.ts'
-import type { Cluster, Heirs, InstanceRow, Instances, PartitionRow } from '../../ports/instances.ts'
+import type { Cluster, Heirs, InstanceRow, Instances, JoiningInstance, PartitionRow } from '../../ports/instances.ts'
 import type { Logger } from '../../runtime/logger.ts'
 import { plainArray } from './array-literal.ts'
 import { givenTo, HAND_OVER, LEAVE } from './hand-over.ts'
@@ -12,9 +13,23 @@ export interface PartitionSignals {
   listen(channel: 'partition', wake: (what: string) => void): () => void
 }
 
-const JOIN = `insert into twofold._instance (id, roles, address, lease_until)
-  values ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond')
-  on conflict (id) do update set lease_until = excluded.lease_until, roles = excluded.roles, address = excluded.address`
+const JOIN = `insert into twofold._instance (id, roles, address, lease_until, carrier)
+  values ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond', $5)
+  on conflict (id) do update set lease_until = excluded.lease_until, roles = excluded.roles, address = excluded.address, carrier = excluded.carrier`
+
+// Whoever joins has seen all who joined before: two that come at once with different carriers would otherwise not see each other.
+const JOIN_LOCK = 7_306_917_002
+const LOCK_JOINS = 'select pg_advisory_xact_lock($1)'
+
+const OTHER_CARRIER = `select id, roles, carrier, (extract(epoch from lease_until - clock_timestamp()))::float8 as "leaseLeftSeconds"
+  from twofold._instance where id <> $1 and carrier <> $2 and lease_until > clock_timestamp() order by started_at limit 1`
+
+interface OtherCarrier {
+  readonly id: string
+  readonly roles: readonly string[]
+  readonly carrier: string
+  readonly leaseLeftSeconds: number
+}
 
 // Rows of instances that died long ago are of no use to anybody.
 const FORGET_DEAD = `delete from twofold._instance where lease_until < clock_timestamp() - interval '1 hour'`
@@ -47,9 +62,14 @@ export class PostgresInstances implements Instances {
     this.#log = log
   }
 
-  async join(instance: { id: string; roles: readonly string[]; address?: string | undefined; leaseMs: number }): Promise<void> {
+  async join({ id, roles, address, leaseMs, carrier = 'postgres' }: JoiningInstance): Promise<void> {
+    await this.#database.transaction(async (tx) => {
+      await tx.query(LOCK_JOINS, [JOIN_LOCK])
+      const [other] = (await tx.query<OtherCarrier>(OTHER_CARRIER, [id, carrier])).rows
+      if (other !== undefined) throw mismatch(carrier, other)
+      await tx.query(JOIN, [id, roles, address ?? null, leaseMs, carrier])
+    })
     await this.#database.query(FORGET_DEAD)
-    await this.#database.query(JOIN, [instance.id, instance.roles, instance.address ?? null, instance.leaseMs])
     this.#signals.ring('partition')
   }
 
@@ -96,6 +116,15 @@ export class PostgresInstances implements Instances {
       if (rows.length > 0) take(rows)
     })
   }
+}
+
+function mismatch(carrier: string, other: OtherCarrier): TwofoldError {
+  const seconds = Math.max(1, Math.ceil(other.leaseLeftSeconds))
+  const message =
+    `this instance carries commands by '${carrier}', and instance ${other.id} (${other.roles.join(', ')}) of the same app by '${other.carrier}': ` +
+    `by two ways they would lose their order; set TWOFOLD_CARRIER (or the option 'carrier') alike, or stop all instances before the carrier is changed ` +
+    `(one that was killed counts for ${seconds} s more)`
+  return new TwofoldError('CARRIER_MISMATCH', message)
 }
 
 function heirArrays(heirs: Heirs): [string, (string | null)[]] {

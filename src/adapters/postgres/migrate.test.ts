@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import pg from 'pg'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { query } from '../../../test/support/fresh-database.ts'
 import { SLOT_COUNT } from '../../contract/key.ts'
 import { migrate } from './migrate.ts'
 
@@ -111,3 +112,20 @@ test('a migration that cannot have its lock lets appends pass and is tried again
     await other.end()
   }
 }, 120_000)
+
+test('a database has an id of its own, which stays until somebody gives it another one', async () => {
+  const { databaseId } = await migrate(own.url, { appName: 'shop', partitionCount: 4 })
+  expect(databaseId).toMatch(/^[0-9a-f]{8}$/)
+  expect((await migrate(own.url, { appName: 'shop', partitionCount: 4 })).databaseId).toBe(databaseId)
+  const joined = `insert into twofold._instance (id, roles, lease_until) values (gen_random_uuid(), '{}', clock_timestamp() + interval '1 hour')`
+  await query(own.url, joined)
+  await expect(query(own.url, 'select twofold.new_database_id()')).rejects.toMatchObject({
+    code: 'TF003',
+    message: expect.stringMatching(/stop them first/),
+  })
+  await query(own.url, 'delete from twofold._instance')
+  const [made] = await query(own.url, 'select twofold.new_database_id() as id')
+  expect(made?.['id']).toMatch(/^[0-9a-f]{8}$/)
+  expect(made?.['id']).not.toBe(databaseId)
+  expect((await migrate(own.url, { appName: 'shop', partitionCount: 4 })).databaseId).toBe(made?.['id'])
+})

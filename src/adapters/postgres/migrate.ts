@@ -17,6 +17,14 @@ export interface MigrateOptions {
   readonly crash?: CrashPoints | undefined
 }
 
+/** What a program works with: the map from slots to partitions, and what stands for this database in names outside of it. */
+export interface MigratedDatabase extends SlotMap {
+  /** 8 hexadecimal digits. */
+  readonly databaseId: string
+  /** The id was made in another database, of which this one is a copy: who takes whose place is for people to say. */
+  readonly isCopy: boolean
+}
+
 interface Migration {
   readonly number: number
   readonly name: string
@@ -40,10 +48,10 @@ const AGAIN = { minMs: 200, maxMs: 4000 }
 const LOCK_NOT_AVAILABLE = '55P03'
 
 /**
- * Applies what is missing and returns the map from slots to partitions.
+ * Applies what is missing and returns what is fixed for this database.
  * @throws TwofoldError SCHEMA_TOO_NEW, SCHEMA_CHANGED, APP_MISMATCH, DATABASE_FORBIDDEN, UNAVAILABLE
  */
-export async function migrate(url: string, options: MigrateOptions): Promise<SlotMap> {
+export async function migrate(url: string, options: MigrateOptions): Promise<MigratedDatabase> {
   const migrations = await readMigrations()
   const client = new pg.Client({
     ...connectionSettings(url, 'twofold start'),
@@ -81,7 +89,7 @@ export async function migrate(url: string, options: MigrateOptions): Promise<Slo
 }
 
 /** All in one transaction: a program that turns out to belong to another app has changed nothing. */
-async function migrateOnce(client: pg.Client, migrations: readonly Migration[], options: MigrateOptions): Promise<SlotMap> {
+async function migrateOnce(client: pg.Client, migrations: readonly Migration[], options: MigrateOptions): Promise<MigratedDatabase> {
   await client.query('begin')
   await client.query('select pg_advisory_xact_lock($1)', [LOCK])
   await client.query(`set local lock_timeout = '${TABLE_LOCK_MS}ms'`)
@@ -154,8 +162,16 @@ export async function schemaVersion(client: pg.ClientBase): Promise<SchemaVersio
   return { applied: applied.at(-1)?.number, known, fault: differenceOf(applied, migrations) }
 }
 
+interface StoredApp {
+  readonly name: string
+  readonly partition_count: number
+  readonly database_id: string
+  readonly origin: string | null
+  readonly here: string | null
+}
+
 /** Names the app and fills slots and partitions, once; afterwards only reads them. */
-async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOptions): Promise<SlotMap> {
+async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOptions): Promise<MigratedDatabase> {
   const inserted = await client.query('insert into twofold._app (name, partition_count) values ($1, $2) on conflict do nothing', [
     appName,
     partitionCount,
@@ -164,7 +180,9 @@ async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOp
     await client.query('insert into twofold._slot select slot, slot % $1 from generate_series(0, 4095) slot', [partitionCount])
     await client.query('insert into twofold._partition (partition) select generate_series(0, $1 - 1)', [partitionCount])
   }
-  const app = await client.query<{ name: string; partition_count: number }>('select name, partition_count from twofold._app')
+  const app = await client.query<StoredApp>(
+    'select name, partition_count, database_id, origin, twofold.database_origin() as here from twofold._app',
+  )
   const stored = app.rows[0]
   if (stored === undefined || stored.name !== appName) {
     throw new TwofoldError(
@@ -173,7 +191,10 @@ async function prepare(client: pg.Client, { appName, partitionCount }: MigrateOp
     )
   }
   const slots = await client.query<{ partition: number }>('select partition from twofold._slot order by slot')
-  return { partitionCount: stored.partition_count, partitionOf: slots.rows.map((row) => row.partition) }
+  const partitionOf = slots.rows.map((row) => row.partition)
+  const { partition_count: count, database_id: databaseId, origin, here } = stored
+  if (origin === null && here !== null) await client.query('update twofold._app set origin = $1', [here])
+  return { partitionCount: count, partitionOf, databaseId, isCopy: origin !== null && here !== null && origin !== here }
 }
 
 async function readMigrations(): Promise<Migration[]> {

@@ -9,9 +9,12 @@ import { closed } from './closed.ts'
 import { Replies } from './replies.ts'
 
 const AGAIN = { minMs: 100, maxMs: 5000 }
+const NOT_FOUND = 404
 
 export interface ConsumersOptions {
   readonly queueOf: (partition: number) => string
+  /** The partition's queue is gone: makes it again. */
+  readonly missing: (partition: number) => Promise<void>
   readonly warn: (fields: object, message: string) => void
 }
 
@@ -95,6 +98,7 @@ export class Consumers {
       } catch (error) {
         if (this.#connection !== connection) return
         const { partition } = wanted
+        if ((error as { readonly code?: unknown }).code === NOT_FOUND) await this.#options.missing(partition)
         this.#options.warn({ reason: String(error), partition }, 'a queue of RabbitMQ cannot be consumed; trying again')
         await pause(backoffMs(attempt, AGAIN))
       }

@@ -8,6 +8,7 @@ import { hasRabbitMqNode } from '../../../test/brokers/rabbitmq/for-tests.ts'
 import { startRabbitMq, type RabbitMqNode } from '../../../test/brokers/rabbitmq/node.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { amqpUrl, hasRabbitMq, removeQueues } from '../../../test/support/rabbitmq.ts'
+import { appOf, type AppOfDatabase } from '../../cli/doctor/app-of.ts'
 import { lookAtRabbitMq } from '../../cli/doctor/rabbitmq.ts'
 import type { Check } from '../../cli/doctor/check.ts'
 import type { CarrierContext } from '../../ports/carrier.ts'
@@ -17,8 +18,10 @@ import { deadQueueName, queueArguments, queueName } from './topology.ts'
 
 const app = `faults-${process.pid}`
 const warnings: string[] = []
-const context: CarrierContext = {
+/** Of the database that doctor looks into, once there is one. */
+let context: CarrierContext = {
   app,
+  databaseId: '0123abcd',
   partitionCount: 2,
   instanceId: 'i',
   leaseMs: 2000,
@@ -86,9 +89,11 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
   beforeAll(async () => {
     database = await testDatabase()
     await migrate(database.url, { appName: app, partitionCount: 2 })
+    const { app: _, ...names } = (await appOf(database.url)) as AppOfDatabase
+    context = { ...context, ...names }
   })
   afterAll(async () => {
-    await removeQueues(app, [2])
+    await removeQueues(context)
     const connection = await connect(amqpUrl)
     const channel = await connection.createChannel()
     // What a doctor would leave behind that makes what it looks at.
@@ -99,7 +104,7 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
 
   /** Leaves the app with a queue that somebody has made so. */
   async function made(partition: number, options: Options.AssertQueue): Promise<void> {
-    await removeQueues(app, [2])
+    await removeQueues(context)
     const connection = await connect(amqpUrl)
     const channel = await connection.createChannel()
     await channel.assertQueue(queueName(context, partition), { durable: true, ...options })
@@ -182,7 +187,7 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
   })
 
   test('doctor makes no queue', async () => {
-    await removeQueues(app, [2])
+    await removeQueues(context)
     expect(await queues()).toMatchObject({ status: 'ok', found: `none of the queues of '${app}' is there: they are made at its start` })
     await made(1, { arguments: queueArguments(context) })
     expect(await queues()).toMatchObject({ status: 'fault', found: expect.stringContaining(`1 of 2 queues of '${app}' are missing`) })

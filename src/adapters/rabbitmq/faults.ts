@@ -22,6 +22,11 @@ export function rabbitMqFault(error: unknown, url: string): TwofoldError {
   return new TwofoldError('BROKER_UNREACHABLE', `${what} (${reason}): ${way}`, { cause: error })
 }
 
+/** Nothing answers there, as while a broker is restarted; whatever does answer has said why it does not serve us. */
+export function isAway(error: unknown): boolean {
+  return !/ACCESS[_-]REFUSED|NOT[_-]ALLOWED|403|530/.test(saidIn(error)) && !NOT_OPENED.test(saidIn(error))
+}
+
 function saidIn(error: unknown): string {
   const { code, message, errors } = error as { readonly code?: unknown; readonly message?: string; readonly errors?: readonly unknown[] }
   // A name with several addresses, none of which answers.

@@ -4,6 +4,7 @@
 // made ready what is used on it. `closed`: for good.
 import type { Socket } from 'node:net'
 import { connect, type ChannelModel } from 'amqplib'
+import { TwofoldError } from '../../errors.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import { closed } from './closed.ts'
 
@@ -47,9 +48,23 @@ export class Link {
     return this.#isUp
   }
 
-  /** Connects for the first time; after that it mends itself. Rejects with what stands in the way. */
-  start(): Promise<void> {
-    return this.#connect()
+  /** Connects for the first time; after that it mends itself. Rejects with what stands in the way, unless that `mayPass`: then it goes on by itself. */
+  async start(mayPass: (error: unknown) => boolean = () => false): Promise<void> {
+    try {
+      await this.#connect()
+    } catch (error) {
+      if (!mayPass(error) || this.#closing.signal.aborted) throw error
+      this.#options.warn(
+        { reason: String(error), connection: this.#options.name },
+        'RabbitMQ does not answer; connecting as soon as it does',
+      )
+      this.#mending = this.#mend()
+    }
+  }
+
+  /** What to use right now; undefined while it is down. */
+  get connection(): ChannelModel | undefined {
+    return this.#isUp ? this.#connection : undefined
   }
 
   /** This connection is of no use any more: the next one is made. */
@@ -150,6 +165,7 @@ export class Link {
   }
 
   async #mend(): Promise<void> {
+    let told = ''
     while (!this.#closing.signal.aborted) {
       this.#attempts += 1
       const attempt = this.#attempts
@@ -159,8 +175,12 @@ export class Link {
         await this.#connect()
         return
       } catch (error) {
+        const reason = error instanceof TwofoldError ? error.message : String(error)
+        const isNew = error instanceof TwofoldError && reason !== told
+        if (isNew) this.#options.warn({ reason, attempt }, 'RabbitMQ answers, and cannot be used as it is; trying on')
         // Once in a while, or the log is nothing else.
-        if (attempt % 10 === 0) this.#options.warn({ reason: String(error), attempt }, 'RabbitMQ still does not answer; trying on')
+        else if (attempt % 10 === 0) this.#options.warn({ reason, attempt }, 'RabbitMQ still does not answer; trying on')
+        told = reason
       }
     }
   }

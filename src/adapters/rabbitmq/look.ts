@@ -1,8 +1,18 @@
 // RabbitMQ as somebody sees it who changes nothing.
 import { connect, type ChannelModel } from 'amqplib'
+import { faultOf, propertiesOf, type BrokerFault } from './broker.ts'
 import { differenceIn, saidDifference, type Difference } from './difference.ts'
 import { rabbitMqFault } from './faults.ts'
-import { deadQueueName, DEAD_QUEUE_ARGUMENTS, onChannel, queueArguments, queueName, withBound, type QueueArguments } from './topology.ts'
+import {
+  deadQueueName,
+  DEAD_QUEUE_ARGUMENTS,
+  onChannel,
+  queueArguments,
+  queueName,
+  withBound,
+  type QueueArguments,
+  type QueueNames,
+} from './topology.ts'
 
 const CONNECT_MS_MAX = 3000
 
@@ -12,8 +22,8 @@ const AT_ONCE = 8
 /** What the broker says of itself. */
 export interface BrokerLook {
   readonly version: string
-  /** Of what Twofold needs, what it does not have. */
-  readonly lacks: readonly string[]
+  /** Undefined: it can do what is needed. */
+  readonly fault: BrokerFault | undefined
 }
 
 /** The queues of one app. */
@@ -26,9 +36,8 @@ export interface QueuesLook {
   /** Queues that nobody consumes. */
   readonly unserved: number
   readonly dead: number
+  readonly deadQueue: string
 }
-
-const NEEDED = ['publisher_confirms', 'basic.nack', 'consumer_cancel_notify', 'direct_reply_to', 'per_consumer_qos']
 
 /**
  * Of a queue that is there, RabbitMQ compares this argument after all those that Twofold declares; of one that is not there, it refuses a value that
@@ -39,16 +48,17 @@ const NO_VALUE_OF_IT = 'twofold-doctor-makes-nothing'
 
 /** @throws TwofoldError BROKER_UNREACHABLE */
 export function lookAtBroker(url: string): Promise<BrokerLook> {
-  return connected(url, ({ connection: { serverProperties } }) => {
-    const { version, capabilities } = serverProperties as { readonly version: string; readonly capabilities?: Record<string, boolean> }
-    return Promise.resolve({ version, lacks: NEEDED.filter((name) => capabilities?.[name] !== true) })
+  return connected(url, (connection) => {
+    const properties = propertiesOf(connection)
+    return Promise.resolve({ version: properties.version, fault: faultOf(properties) })
   })
 }
 
 /** @throws TwofoldError BROKER_UNREACHABLE, also where the user may not do what is needed with them */
-export function lookAtQueues(url: string, app: string, partitionCount: number): Promise<QueuesLook> {
+export function lookAtQueues(url: string, names: QueueNames): Promise<QueuesLook> {
   return connected(url, async (connection) => {
-    const topology = { app, partitionCount, waitingMax: 0 }
+    const topology = { ...names, waitingMax: 0 }
+    const { partitionCount } = names
     await tryRights(connection, queueName(topology, partitionCount))
     const missing: string[] = []
     const different: string[] = []
@@ -65,9 +75,10 @@ export function lookAtQueues(url: string, app: string, partitionCount: number): 
       }
     })
     await Promise.all(lanes)
-    const dead = await lookAtQueue(connection, deadQueueName(topology), DEAD_QUEUE_ARGUMENTS)
+    const deadQueue = deadQueueName(topology)
+    const dead = await lookAtQueue(connection, deadQueue, DEAD_QUEUE_ARGUMENTS)
     if (dead?.different !== undefined) different.push(dead.different)
-    return { missing, different, waiting, unserved, dead: dead?.messageCount ?? 0 }
+    return { missing, different, waiting, unserved, dead: dead?.messageCount ?? 0, deadQueue }
   })
 }
 

@@ -14,6 +14,7 @@ import { declareTopology } from './topology.ts'
 
 const context: CarrierContext = {
   app: `losses-${process.pid}`,
+  databaseId: '0123abcd',
   partitionCount: 2,
   instanceId: 'instance-0',
   leaseMs: 20_000,
@@ -37,7 +38,7 @@ describe.runIf(await hasRabbitMq('what happens when it is lost'))('with RabbitMQ
     await Promise.all([...opened].map((each) => each.close().catch(() => undefined)))
     opened.clear()
     await proxy.close().catch(() => undefined)
-    await removeQueues(context.app, [2])
+    await removeQueues(context)
   })
 
   async function open(url = amqpUrl): Promise<OpenCarrier> {

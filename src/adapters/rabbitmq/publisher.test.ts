@@ -10,7 +10,7 @@ import { FullQueues } from './full-queues.ts'
 import { Publisher } from './publisher.ts'
 import { declareTopology, queueName } from './topology.ts'
 
-const topology = { app: `publisher-${process.pid}`, partitionCount: 2, waitingMax: 2000 }
+const topology = { app: `publisher-${process.pid}`, databaseId: '0123abcd', partitionCount: 2, waitingMax: 2000 }
 const queueOf = (partition: number): string => queueName(topology, partition)
 let sent = 0
 
@@ -35,7 +35,8 @@ describe.runIf(await hasRabbitMq('what it does not confirm'))('what RabbitMQ doe
     connection = await connect(amqpUrl)
     await declareTopology(connection, topology, () => undefined)
     const isFull = (): Promise<boolean> => Promise.resolve(true)
-    publisher = new Publisher({ queueOf, bytesMax: 1000, stuck, isFull, warn: () => undefined, debug, confirmMsMax: 300 })
+    const missing = (): Promise<void> => Promise.resolve()
+    publisher = new Publisher({ queueOf, bytesMax: 1000, stuck, isFull, missing, warn: () => undefined, debug, confirmMsMax: 300 })
     await publisher.open(connection, new AbortController().signal)
     const [channel] = publishing
     const send = channel?.sendToQueue.bind(channel)
@@ -48,7 +49,7 @@ describe.runIf(await hasRabbitMq('what it does not confirm'))('what RabbitMQ doe
     vi.restoreAllMocks()
     publisher.close()
     await connection.close()
-    await removeQueues(topology.app, [2])
+    await removeQueues(topology)
   })
 
   test('a queue that does not confirm holds up its own partition alone', async () => {
@@ -100,7 +101,15 @@ describe.runIf(await hasRabbitMq('what it does not confirm'))('what RabbitMQ doe
   })
 
   test('a connection that was given up meanwhile is not published on', async () => {
-    const late = new Publisher({ queueOf, bytesMax: 1000, stuck, isFull: () => Promise.resolve(false), warn: () => undefined, debug })
+    const late = new Publisher({
+      queueOf,
+      bytesMax: 1000,
+      stuck,
+      isFull: () => Promise.resolve(false),
+      missing: () => Promise.resolve(),
+      warn: () => undefined,
+      debug,
+    })
     await expect(late.open(connection, AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up')
     expect(late.isAway).toBe(true)
     late.close()

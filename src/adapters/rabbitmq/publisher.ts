@@ -35,6 +35,8 @@ export interface PublisherOptions {
   readonly stuck: (reason: string) => void
   /** Whether this partition's queue is known to be full: asked about what RabbitMQ refuses. */
   readonly isFull: (partition: number) => Promise<boolean>
+  /** The partition's queue is gone: to be made again. */
+  readonly missing: (partition: number) => Promise<void>
   readonly warn: (fields: object, message: string) => void
   readonly debug: (fields: object, message: string) => void
   /** How long a confirmation is waited for, in milliseconds: 10,000 where not given. */
@@ -184,8 +186,10 @@ export class Publisher {
       if (error === null) this.#refused.delete(pending.partition)
       return
     }
-    if (pending.isReturned) pending.reject(away('RabbitMQ has no queue for this command; it was removed while this instance ran'))
-    else if (error === null) pending.resolve()
+    if (pending.isReturned) {
+      void this.#options.missing(pending.partition)
+      pending.reject(away('RabbitMQ has no queue for this command, as somebody has removed it; it is made again'))
+    } else if (error === null) pending.resolve()
     else if (this.#channel === undefined) pending.reject(doubt(LOST))
     else void this.#nacked(pending)
   }

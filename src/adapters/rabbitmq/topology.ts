@@ -16,17 +16,24 @@ const AT_ONCE = 8
 
 export interface Topology {
   readonly app: string
+  readonly databaseId: string
   readonly partitionCount: number
   readonly waitingMax: number
 }
 
-/** The number of partitions is part of it: with another number the same key would be in another queue. */
-export function queueName({ app, partitionCount }: Pick<Topology, 'app' | 'partitionCount'>, partition: number): string {
-  return `${app}.commands.${partitionCount}.${partition}`
+/** What the queues of an app are named by. */
+export type QueueNames = Pick<Topology, 'app' | 'databaseId' | 'partitionCount'>
+
+/**
+ * The database is part of it: its outcomes say what has run, so no other one may take these commands. So is the number of partitions: with another
+ * number the same key would be in another queue.
+ */
+export function queueName({ app, databaseId, partitionCount }: QueueNames, partition: number): string {
+  return `${app}.commands.${databaseId}.${partitionCount}.${partition}`
 }
 
-export function deadQueueName({ app }: Pick<Topology, 'app'>): string {
-  return `${app}.commands.dead`
+export function deadQueueName({ app, databaseId }: Pick<QueueNames, 'app' | 'databaseId'>): string {
+  return `${app}.commands.${databaseId}.dead`
 }
 
 /** How many may wait in each queue: its share of all. */
@@ -66,14 +73,23 @@ export async function declareTopology(
   const lanes = Array.from({ length: AT_ONCE }, async (_, lane) => {
     for (const partition of partitions) {
       if (partition % AT_ONCE !== lane) continue
-      const name = queueName(topology, partition)
-      const bound = await declare(connection, name, queueArguments(topology), warn)
-      if (bound !== undefined) otherBounds.set(name, bound)
+      const bound = await declareQueue(connection, topology, partition, warn)
+      if (bound !== undefined) otherBounds.set(queueName(topology, partition), bound)
     }
   })
   const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected')
   if (failed !== undefined) throw failed.reason
   return otherBounds
+}
+
+/** Declares one partition's queue, which somebody has removed. Resolves to its bound where it is another one. @throws TwofoldError INVALID_TOPOLOGY */
+export function declareQueue(
+  connection: ChannelModel,
+  topology: Topology,
+  partition: number,
+  warn: (message: string) => void,
+): Promise<number | undefined> {
+  return declare(connection, queueName(topology, partition), queueArguments(topology), warn)
 }
 
 /** Resolves to the queue's own bound where it is another one. */

@@ -1,8 +1,9 @@
-// Which app lives in a database: its name and its number of partitions are part of what it has at a broker.
+// Which app lives in a database: its name, its id and its number of partitions are part of what it has at a broker.
 import { openSession } from './session.ts'
 
 export interface AppOfDatabase {
   readonly app: string
+  readonly databaseId: string
   readonly partitionCount: number
 }
 
@@ -13,8 +14,10 @@ export async function appOf(databaseUrl: string): Promise<AppOfDatabase | 'unkno
     try {
       const { isThere } = await session.row<{ isThere: boolean }>(`select to_regclass('twofold._app') is not null as "isThere"`)
       if (!isThere) return undefined
-      const [app] = await session.rows<AppOfDatabase>('select name as app, partition_count as "partitionCount" from twofold._app')
-      return app
+      // A schema from before databases had an id is brought up to date by the next start, which makes what is at the broker.
+      const apps = `select name as app, partition_count as "partitionCount", to_jsonb(a) ->> 'database_id' as "databaseId" from twofold._app a`
+      const [app] = await session.rows<Omit<AppOfDatabase, 'databaseId'> & { readonly databaseId: string | null }>(apps)
+      return app === undefined || app.databaseId === null ? undefined : { ...app, databaseId: app.databaseId }
     } finally {
       await session.end()
     }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasKafka, kafkaForTests, type KafkaForTests } from '../../../test/brokers/kafka/for-tests.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { query } from '../../../test/support/fresh-database.ts'
 import { bankApp } from '../../../test/carriers/bank.ts'
 import { start } from '../../index.ts'
 import { doctor } from '../commands/doctor-fixture.ts'
@@ -48,11 +49,12 @@ describe.skipIf(!hasKafka)('with Kafka', () => {
     })
     const headers = { 'content-type': 'application/json' }
     await fetch(`${app.url}/bank/send`, { method: 'POST', headers, body: '{"account":"a","number":1}' })
+    const [{ id: databaseId } = {}] = await query(own.url, 'select database_id as id from twofold._app')
     const after = await doctor(['--json', '--url', own.url], environment)
     expect(after.check('kafka.topic')).toEqual({
       name: 'kafka.topic',
       status: 'ok',
-      found: `topic ${name}.commands.4 is on 1 broker, kept for 23 h; commands that wait in it: 1`,
+      found: `topic ${name}.commands.${databaseId}.4 is on 1 broker, kept for 23 h; commands that wait in it: 1`,
     })
     await app.stop()
   })

@@ -24,7 +24,7 @@ export async function lookAtKafka(brokers: readonly string[], databaseUrl: strin
     // Loaded when it is needed: whoever does not use Kafka need not have its package.
     const { examineKafka } = await withPackageOf('kafka', () => import('../../adapters/kafka/examine.ts'))
     const options = { brokers, requestMsMax: REQUEST_MS_MAX }
-    examined = await examineKafka(options, { app: 'twofold', partitionCount: 1, ...app, carriedMsMax: CARRIED_MS_MIN })
+    examined = await examineKafka(options, { app: 'twofold', databaseId: '', partitionCount: 1, ...app, carriedMsMax: CARRIED_MS_MIN })
     return { status: 'ok', found: `Kafka answers at ${at}: ${countOf(examined.brokerCount, 'broker')}, new enough` }
   }
   const reached = await bounded('kafka', look, { of: `Kafka at ${at}`, advice: 'start it, or set KAFKA_BROKERS to where it is' })

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rabbitmqCarrier } from '../../adapters/rabbitmq/rabbitmq-carrier.ts'
+import { queueName } from '../../adapters/rabbitmq/topology.ts'
 import { migrate } from '../../adapters/postgres/migrate.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
-import { amqpUrl, reaches, removeQueues } from '../../../test/support/rabbitmq.ts'
+import { amqpUrl, reaches, removeQueuesOf } from '../../../test/support/rabbitmq.ts'
 import { lookAtRabbitMq } from './rabbitmq.ts'
 
 test('a broker that does not answer is one sentence, without its password', async () => {
@@ -23,7 +24,7 @@ describe.runIf(await reaches(amqpUrl, 5672))('a broker that answers', () => {
     database = await testDatabase()
   })
   afterAll(async () => {
-    await removeQueues(app, [2])
+    await removeQueuesOf(database.url)
     await database.drop()
   })
 
@@ -32,10 +33,11 @@ describe.runIf(await reaches(amqpUrl, 5672))('a broker that answers', () => {
       { status: 'ok', found: expect.stringMatching(/^RabbitMQ \d+\.\d+/) },
       { status: 'ok', found: expect.stringContaining('made at the first start') },
     ])
-    await migrate(database.url, { appName: app, partitionCount: 2 })
+    const { databaseId } = await migrate(database.url, { appName: app, partitionCount: 2 })
+    const names = { app, databaseId, partitionCount: 2 }
     const queues = async (): Promise<unknown> => (await lookAtRabbitMq(amqpUrl, database.url))[1]
     expect(await queues()).toMatchObject({ status: 'ok', found: expect.stringContaining('none of the queues') })
-    const context = { app, partitionCount: 2, instanceId: 'i', leaseMs: 2000, carriedMsMax: 1000, waitingMax: 1000, warn: () => undefined }
+    const context = { ...names, instanceId: 'i', leaseMs: 2000, carriedMsMax: 1000, waitingMax: 1000, warn: () => undefined }
     const open = await rabbitmqCarrier(amqpUrl).open(context)
     await open.publish({ id: 'one', partition: 0, key: '', body: '' })
     await open.close()
@@ -48,7 +50,7 @@ describe.runIf(await reaches(amqpUrl, 5672))('a broker that answers', () => {
     const { connect } = await import('amqplib')
     const connection = await connect(amqpUrl)
     const channel = await connection.createChannel()
-    await channel.deleteQueue(`${app}.commands.2.1`)
+    await channel.deleteQueue(queueName(names, 1))
     await connection.close()
     expect(await queues()).toMatchObject({ status: 'fault', found: expect.stringContaining('1 of 2 queues') })
   })

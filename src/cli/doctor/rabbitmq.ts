@@ -1,13 +1,10 @@
 // RabbitMQ, where it is the carrier: does it answer, can it do what is needed, may its user do it, and are the app's queues as they are to be.
-import { deadQueueName } from '../../adapters/rabbitmq/topology.ts'
 import { withPackageOf } from '../../app/broker-packages.ts'
 import { appOf, type AppOfDatabase } from './app-of.ts'
 import { bounded, type Bound, type Check, type Finding } from './check.ts'
 import { countOf } from './figures.ts'
 
 export const rabbitmqCheckNames = ['rabbitmq', 'rabbitmq.queues']
-
-const VERSION_MIN: readonly [number, number] = [3, 10]
 
 /** `database`: where the app lives, if that is known: its name is part of its queues'. */
 export async function lookAtRabbitMq(url: string, database: string | undefined): Promise<Check[]> {
@@ -24,20 +21,16 @@ export async function lookAtRabbitMq(url: string, database: string | undefined):
 const look = () => withPackageOf('rabbitmq', () => import('../../adapters/rabbitmq/look.ts'))
 
 async function lookAtVersion(url: string): Promise<Finding> {
-  const { version, lacks } = await (await look()).lookAtBroker(url)
-  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const { version, fault } = await (await look()).lookAtBroker(url)
   const found = `RabbitMQ ${version} at ${new URL(url).host}`
-  if (major < VERSION_MIN[0] || (major === VERSION_MIN[0] && minor < VERSION_MIN[1]))
-    return { status: 'fault', found, advice: `use RabbitMQ ${VERSION_MIN.join('.')} or newer` }
-  if (lacks.length > 0) return { status: 'fault', found: `${found} lacks ${lacks.join(', ')}`, advice: 'use RabbitMQ itself' }
-  return { status: 'ok', found }
+  return fault === undefined ? { status: 'ok', found } : { status: 'fault', found: `${found} ${fault.found}`, advice: fault.advice }
 }
 
 async function lookAtTopology(url: string, app: AppOfDatabase | undefined): Promise<Finding> {
   if (app === undefined)
     return { status: 'ok', found: 'no app has been started with this database: its queues are made at the first start' }
   const { app: name, partitionCount: count } = app
-  const { missing, different, waiting, unserved, dead } = await (await look()).lookAtQueues(url, name, count)
+  const { missing, different, waiting, unserved, dead, deadQueue } = await (await look()).lookAtQueues(url, app)
   const [other] = different
   if (other !== undefined) {
     const found = different.length === 1 ? other : `${other}, and ${countOf(different.length - 1, 'further queue')} neither`
@@ -52,7 +45,7 @@ async function lookAtTopology(url: string, app: AppOfDatabase | undefined): Prom
   if (dead > 0)
     return {
       status: 'warning',
-      found: `${found}; ${countOf(dead, 'message')} in ${deadQueueName({ app: name })}`,
+      found: `${found}; ${countOf(dead, 'message')} in ${deadQueue}`,
       advice: 'look who interferes with the queues',
     }
   if (waiting > 0 && unserved > 0)

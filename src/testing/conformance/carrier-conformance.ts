@@ -4,6 +4,7 @@ import type { Carrier, CarrierFeatures } from '../../ports/carrier.ts'
 import type { CommandLogFeatures } from '../../ports/command-log.ts'
 import { appCases } from './app-cases.ts'
 import { lossCases } from './loss-cases.ts'
+import { openingCases } from './opening-cases.ts'
 import { portCases } from './port-cases.ts'
 
 /** What of a carrier's promises a case is about. */
@@ -82,7 +83,7 @@ export interface ConformanceSubject {
 
 /** The cases. `entry`: `start` and `defineApp` of `twofold`. */
 export function carrierConformance(entry: Entry, subject: ConformanceSubject): readonly ConformanceCase[] {
-  return [...appCases, ...lossCases, ...portCases].map(({ name, topic, check, saysNothing }) => {
+  return [...appCases, ...lossCases, ...portCases, ...openingCases].map(({ name, topic, check, saysNothing }) => {
     const reason = saysNothing?.(subject)
     return {
       name,

@@ -2,62 +2,16 @@
 // is asked the same as a whole, see log-cases.ts.
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { isTwofoldError } from '../../errors.ts'
-import type { CarriedMessage, Carrier, Delivery, OpenCarrier } from '../../ports/carrier.ts'
-import type { ConformanceGround } from './carrier-conformance.ts'
+import type { Delivery, OpenCarrier } from '../../ports/carrier.ts'
 import { isLog, type Case } from './case.ts'
+import { connected, Got, message, PARTITIONS, publishAll } from './connected.ts'
 import { eventually } from './eventually.ts'
 import * as log from './log-cases.ts'
 import { range } from './stage.ts'
 
-const PARTITIONS = 2
-
-type OfCarrier = (open: readonly OpenCarrier[], carrier: Carrier, ground: ConformanceGround) => Promise<void>
-
-/** A case of the port, with `count` instances that have connected; for PostgreSQL's log, `ofLog`. */
-function connected(count: number, ofCarrier: OfCarrier, ofLog?: Case['check'], waitingMax = 100_000): Case['check'] {
-  return async (ground, entry, broker) => {
-    const { carrier, app } = ground
-    if (carrier === undefined) return ofLog?.(ground, entry, broker)
-    const context = { app, partitionCount: PARTITIONS, leaseMs: 2000, carriedMsMax: 3_600_000, waitingMax, warn: () => undefined }
-    const opened: OpenCarrier[] = []
-    try {
-      for (let at = 0; at < count; at += 1) opened.push(await carrier.open({ ...context, instanceId: `instance-${at}` }))
-      for (const open of opened) equal(open.request !== undefined, carrier.features.replies, '`request` is there where `features.replies`')
-      await ofCarrier(opened, carrier, ground)
-    } finally {
-      for (const open of opened) await open.close()
-    }
-  }
-}
-
-const message = (number: number, partition = 0): CarriedMessage => ({
-  id: `01a20000-0000-7000-8000-${String(number).padStart(12, '0')}`,
-  partition,
-  key: `conformance\0${number % 7}`,
-  body: String(number),
-})
-
-async function publishAll(open: OpenCarrier, numbers: readonly number[]): Promise<void> {
-  await Promise.all(numbers.map((number) => open.publish(message(number))))
-}
-
 /** Each once, where it came first. */
 function firsts(numbers: readonly number[]): number[] {
   return [...new Set(numbers)]
-}
-
-/** What a consumer has got. */
-class Got {
-  readonly deliveries: Delivery[] = []
-  readonly take = (delivery: Delivery): void => void this.deliveries.push(delivery)
-
-  get numbers(): number[] {
-    return this.deliveries.map(({ body }) => Number(body))
-  }
-
-  async atLeast(count: number): Promise<void> {
-    await eventually(`${count} messages were delivered`, () => this.deliveries.length >= count)
-  }
 }
 
 export const portCases: readonly Case[] = [

@@ -28,7 +28,7 @@ export async function senderTo({ url, options, app, carrier }: ConformanceGround
   const { migrate } = await import('../../adapters/postgres/migrate.ts')
   const slots = await migrate(url, { appName: app, partitionCount })
   const logUrl = typeof options['url'] === 'string' ? options['url'] : url
-  const way = carrier === undefined ? await toLog(logUrl, slots) : await toCarrier(carrier, app, slots)
+  const way = carrier === undefined ? await toLog(logUrl, slots) : await toCarrier(carrier, { app, databaseId: slots.databaseId }, slots)
   return {
     async publish(account, number, id = newCommandId()) {
       const input = JSON.stringify({ account, number })
@@ -45,14 +45,14 @@ async function toLog(url: string, slots: SlotMap): Promise<Way> {
   return { append: (envelope) => log.append({ envelope }), close: () => log.stop() }
 }
 
-async function toCarrier(carrier: Carrier, app: string, slots: SlotMap): Promise<Way> {
+async function toCarrier(carrier: Carrier, names: Pick<CarrierContext, 'app' | 'databaseId'>, slots: SlotMap): Promise<Way> {
   const { partitionCount } = slots
   const limits: Pick<CarrierContext, 'leaseMs' | 'waitingMax' | 'carriedMsMax'> = {
     leaseMs: 2000,
     waitingMax: 5_000_000,
     carriedMsMax: 3_600_000,
   }
-  const open = await carrier.open({ app, partitionCount, instanceId: 'sender', ...limits, warn: () => undefined })
+  const open = await carrier.open({ ...names, partitionCount, instanceId: 'sender', ...limits, warn: () => undefined })
   return {
     append: (envelope) => open.publish(carriedMessage(envelope, partitionOf(slots, envelope.service, envelope.keys[0] ?? ''))),
     close: () => open.close(),

@@ -6,9 +6,9 @@ const HOUR_MS = 3_600_000
 
 export function contextOf(given: Partial<CarrierContext> = {}): CarrierContext & { readonly warnings: string[] } {
   const warnings: string[] = []
-  const app = `test-${randomUUID()}`
+  const names = { app: `test-${randomUUID()}`, databaseId: '0123abcd' }
   const limits = { leaseMs: 10_000, waitingMax: 1_000_000, carriedMsMax: 23 * HOUR_MS }
-  return { app, instanceId: 'one', partitionCount: 4, ...limits, warn: (_, message) => warnings.push(message), warnings, ...given }
+  return { ...names, instanceId: 'one', partitionCount: 4, ...limits, warn: (_, message) => warnings.push(message), warnings, ...given }
 }
 
 export function publish(carrier: OpenCarrier, body: string, partition = 0): Promise<void> {
