@@ -3,12 +3,12 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { connect, type Options } from 'amqplib'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasRabbitMqNode } from '../../../test/brokers/rabbitmq/for-tests.ts'
 import { startRabbitMq, type RabbitMqNode } from '../../../test/brokers/rabbitmq/node.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { amqpUrl, hasRabbitMq, removeQueues } from '../../../test/support/rabbitmq.ts'
-import { appOf, type AppOfDatabase } from '../../cli/doctor/app-of.ts'
 import { lookAtRabbitMq } from '../../cli/doctor/rabbitmq.ts'
 import type { Check } from '../../cli/doctor/check.ts'
 import type { CarrierContext } from '../../ports/carrier.ts'
@@ -18,8 +18,7 @@ import { deadQueueName, queueArguments, queueName } from './topology.ts'
 
 const app = `faults-${process.pid}`
 const warnings: string[] = []
-/** Of the database that doctor looks into, once there is one. */
-let context: CarrierContext = {
+const context: CarrierContext = {
   app,
   databaseId: '0123abcd',
   partitionCount: 2,
@@ -28,6 +27,14 @@ let context: CarrierContext = {
   carriedMsMax: 1000,
   waitingMax: 4000,
   warn: (_, message) => warnings.push(message),
+}
+
+/** The database that doctor looks into is that of the queues. */
+async function takesIts({ url }: TestDatabase): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await client.query('update twofold._app set database_id = $1', [context.databaseId])
+  await client.end()
 }
 
 /** What a start says; undefined: it starts. */
@@ -61,8 +68,8 @@ async function bothSay(url: string, sentence: RegExp): Promise<void> {
 }
 
 test('a closed port, and a name that nobody has, do not answer', async () => {
-  const wayOut = "start it, correct AMQP_URL, or choose the carrier 'postgres'"
-  await bothSay('amqp://user:secret@127.0.0.1:9', new RegExp(`^RabbitMQ does not answer at 127.0.0.1:9 .*ECONNREFUSED.*: ${wayOut}$`))
+  const wayOut = 'start it, correct AMQP_URL, or have PostgreSQL take commands meanwhile'
+  await bothSay('amqp://user:secret@127.0.0.1:9', new RegExp(`^RabbitMQ does not answer at 127.0.0.1:9 .*ECONNREFUSED.*: ${wayOut} `))
   await bothSay('amqp://user:secret@nowhere.invalid', /^RabbitMQ does not answer at nowhere\.invalid .*ENOTFOUND/)
 })
 
@@ -89,8 +96,7 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
   beforeAll(async () => {
     database = await testDatabase()
     await migrate(database.url, { appName: app, partitionCount: 2 })
-    const { app: _, ...names } = (await appOf(database.url)) as AppOfDatabase
-    context = { ...context, ...names }
+    await takesIts(database)
   })
   afterAll(async () => {
     await removeQueues(context)
@@ -209,6 +215,7 @@ describe.runIf(hasRabbitMqNode)('a RabbitMQ with users of its own', () => {
   beforeAll(async () => {
     database = await testDatabase()
     await migrate(database.url, { appName: app, partitionCount: 2 })
+    await takesIts(database)
     node = await startRabbitMq()
     await node.control(['add_user', 'clerk', 'secret'])
     const own = new URL(node.url)

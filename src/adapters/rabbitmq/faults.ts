@@ -81,7 +81,10 @@ function explained(said: string, code: string, { host, hostname, protocol, pathn
     }
   if (/^Operation failed|^Channel closed by server/.test(said))
     return { what: `RabbitMQ at ${host} refuses what Twofold needs of it`, way: 'mend what it names, or ask who operates it' }
-  return { what: `RabbitMQ does not answer at ${host}`, way: "start it, correct AMQP_URL, or choose the carrier 'postgres'" }
+  return {
+    what: `RabbitMQ does not answer at ${host}`,
+    way: 'start it, correct AMQP_URL, or have PostgreSQL take commands meanwhile (TWOFOLD_WHEN_AWAY=log)',
+  }
 }
 
 function decoded(part: string): string {
