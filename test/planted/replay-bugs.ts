@@ -220,4 +220,12 @@ export const replayBugs: readonly PlantedBug[] = [
     test: keyTest,
     claim: 'what JSON tells apart has different',
   },
+  {
+    name: 'a client asks for an outcome as fast as it is answered',
+    file: 'stateless/client/create-client.ts',
+    find: 'Math.min(PAUSE_MS + askedAt, endsAt) - performance.now()',
+    replace: '0',
+    test: 'src/stateless/client/create-client.test.ts',
+    claim: 'a server that does not hold a request open is not asked without a pause',
+  },
 ]

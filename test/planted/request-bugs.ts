@@ -7,7 +7,7 @@ const claims = 'test/engine/claims.test.ts'
 const conditions = 'test/engine/conditions.test.ts'
 const runCommand = 'stateful/engine/run-command.ts'
 const replays = 'src/stateless/gateway/replays.test.ts'
-const afterDeploy = 'test/e2e/replays-after-deploy.test.ts'
+const afterDeploy = 'test/e2e/replays.test.ts'
 const housekeeping = 'src/adapters/postgres/housekeeping.test.ts'
 const runCommandTest = 'src/stateful/engine/run-command.test.ts'
 

@@ -83,7 +83,7 @@ function explained(said: string, code: string, { host, hostname, protocol, pathn
     return { what: `RabbitMQ at ${host} refuses what Twofold needs of it`, way: 'mend what it names, or ask who operates it' }
   return {
     what: `RabbitMQ does not answer at ${host}`,
-    way: 'start it, correct AMQP_URL, or have PostgreSQL take commands meanwhile (TWOFOLD_WHEN_AWAY=log)',
+    way: 'start it, correct AMQP_URL, or set TWOFOLD_WHEN_AWAY=log, so that PostgreSQL takes commands meanwhile',
   }
 }
 

@@ -183,3 +183,10 @@ test('a call whose first try is still running waits for its outcome', async () =
   expect(outcome).toEqual({ status: 'succeeded', reply: { count: 1 }, version: 4, commandId: 'c1' })
   expect(requests.at(-1)?.url).toMatch(/^http:\/\/shelves\.test\/commands\/c1\?wait=/)
 })
+
+test('a server that does not hold a request open is not asked without a pause', async () => {
+  const queued = json(200, { status: 'queued' }, { 'retry-after': '1' })
+  const call = answered(json(202, {}, { 'twofold-command-id': 'c1' }), queued).stock(shelf, { timeoutMs: 200 })
+  await expect(call).rejects.toMatchObject({ code: 'OUTCOME_TIMEOUT' })
+  expect(requests.length).toBeLessThan(4)
+})

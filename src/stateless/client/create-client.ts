@@ -5,6 +5,7 @@ import type { AnyContract } from '../../contract/define-contract.ts'
 import type { Outcome, Succeeded } from '../../contract/outcome.ts'
 import type { AnyQuery } from '../../contract/query.ts'
 import { TwofoldError } from '../../errors.ts'
+import { pause } from '../../runtime/backoff.ts'
 import type { Accepted, CallOptions, Client, QueryOptions, WaitOptions } from './calls.ts'
 import { fillRoute } from './fill-route.ts'
 import { errorOf, httpCall, isErrorCode, type Answer, type HttpOptions } from './http-call.ts'
@@ -31,6 +32,9 @@ const TIMEOUT_MS = 30_000
 
 /** The longest a server is asked to hold one request open, in seconds. */
 const WAIT_SECONDS_MAX = 30
+
+/** An outcome is asked for once in this time at most, however soon the server answers. */
+const PAUSE_MS = 1000
 
 /**
  * Makes a function for every command and query of a contract.
@@ -112,7 +116,8 @@ class Caller {
     endsAt = performance.now() + timeoutMs,
   ): Promise<AnyOutcome> {
     while (performance.now() < endsAt) {
-      const leftMs = endsAt - performance.now()
+      const askedAt = performance.now()
+      const leftMs = endsAt - askedAt
       const path = `/commands/${commandId}?wait=${waitSeconds(leftMs)}`
       const answer = await this.#call('GET', path, { headers: {}, timeoutMs: leftMs, signal }).catch((error: unknown) => {
         if (error instanceof TwofoldError && error.code === 'OUTCOME_TIMEOUT') return undefined
@@ -121,6 +126,9 @@ class Caller {
       if (answer !== undefined && answer.status !== 200) throw errorOf(answer)
       const outcome = answer && finalOutcome(commandId, answer.body as StatusDocument)
       if (outcome !== undefined) return outcome
+      // A server that stops, or has a shorter patience, answers at once: it must not be asked as fast as it can answer.
+      await pause(Math.min(PAUSE_MS + askedAt, endsAt) - performance.now(), signal)
+      signal?.throwIfAborted()
     }
     throw new TwofoldError(
       'OUTCOME_TIMEOUT',

@@ -22,6 +22,7 @@ const rewrite = { method: 'POST', url: '/notes/a' } as const
 test.each([
   [{ 'if-match': '"5"' }, { versions: [5] }],
   [{ 'if-match': '"5", "7"' }, { versions: [5, 7] }],
+  [{ 'if-match': ',"5",, "7" ,' }, { versions: [5, 7] }],
   [{ 'if-match': 'W/"5", "x", "05"' }, { versions: [] }],
   [{ 'if-match': '*' }, 'present'],
   [{ 'if-none-match': '*' }, 'absent'],
@@ -33,14 +34,18 @@ test.each([
   expect(gateway.ports.entries[0]?.envelope.condition).toEqual(condition)
 })
 
-test.each([{ 'if-match': '5' }, { 'if-match': '"5' }, { 'if-none-match': '"5"' }, { 'if-match': '"5"', 'if-none-match': '*' }])(
-  '%o is refused and nothing is taken',
-  async (headers) => {
-    await using gateway = await gatewayOf({ contracts: [notes], sides: [] })
-    const answer = await gateway.server.inject({ ...write, headers: headers as Record<string, string> })
-    expect([answer.statusCode, answer.json<{ code: string }>().code, gateway.ports.entries]).toEqual([400, 'BAD_REQUEST', []])
-  },
-)
+test.each([
+  { 'if-match': '5' },
+  { 'if-match': ',' },
+  { 'if-match': '"5" "7"' },
+  { 'if-match': '"5' },
+  { 'if-none-match': '"5"' },
+  { 'if-match': '"5"', 'if-none-match': '*' },
+])('%o is refused and nothing is taken', async (headers) => {
+  await using gateway = await gatewayOf({ contracts: [notes], sides: [] })
+  const answer = await gateway.server.inject({ ...write, headers: headers as Record<string, string> })
+  expect([answer.statusCode, answer.json<{ code: string }>().code, gateway.ports.entries]).toEqual([400, 'BAD_REQUEST', []])
+})
 
 const conditions: readonly Record<string, string>[] = [{ 'if-match': '"5"' }, { 'if-match': '*' }, { 'if-none-match': '*' }]
 

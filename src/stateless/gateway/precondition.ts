@@ -6,7 +6,8 @@ import { TwofoldError } from '../../errors.ts'
 import { excerptOf } from './problem.ts'
 
 const TAG = /(?:W\/)?"[^"]*"/
-const TAGS = new RegExp(`^\\s*${TAG.source}(?:\\s*,\\s*${TAG.source})*\\s*$`)
+// Elements of a list may be empty (§5.6.1).
+const TAGS = new RegExp(`^[\\s,]*${TAG.source}(?:\\s*,[\\s,]*${TAG.source})*[\\s,]*$`)
 
 /**
  * What the request demands of the command's home entity; undefined: nothing. `hasVersions`: false where the state of the service has none. A

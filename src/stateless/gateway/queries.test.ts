@@ -27,6 +27,9 @@ test('who has this version already is answered 304', async () => {
   const ask = (tags: string): Promise<number> =>
     gateway.server.inject({ url: '/wallets/a', headers: { 'if-none-match': tags } }).then((answer) => answer.statusCode)
   expect(await Promise.all([ask('"3"'), ask('W/"3"'), ask('"1", "3"'), ask('*'), ask('"2"')])).toEqual([304, 304, 304, 304, 200])
+  // What a cache keeps of the answer must be told by a 304 as well (RFC 9110 §15.4.5).
+  const { headers } = await gateway.server.inject({ url: '/wallets/a', headers: { 'if-none-match': '"3"' } })
+  expect([headers['etag'], headers['cache-control']]).toEqual(['"3"', 'no-cache'])
 })
 
 test('the version of the one state read is the entity tag; two states, or a read model beside it, have none', async () => {

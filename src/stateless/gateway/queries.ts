@@ -33,13 +33,10 @@ export function queryHandler(
     const run = new QueryRun(gateway, service, token, reply)
     const output = await run.ask(() => ask(value, run.context(principal)))
     const { tag } = run
-    if (tag !== undefined && noneMatchNames(request.headers['if-none-match'], tag)) return { status: 304, headers: { etag: tag }, body: '' }
-    return answerOf(JSON.stringify(declared(query.output, output, what)), tag)
+    const headers: Record<string, string> = tag === undefined ? {} : { etag: tag, 'cache-control': 'no-cache' }
+    if (tag !== undefined && noneMatchNames(request.headers['if-none-match'], tag)) return { status: 304, headers, body: '' }
+    return jsonAnswer(JSON.stringify(declared(query.output, output, what)), headers)
   }
-}
-
-function answerOf(body: string, tag: string | undefined): Answer {
-  return jsonAnswer(body, tag === undefined ? {} : { etag: tag, 'cache-control': 'no-cache' })
 }
 
 function tokenOf(header: string | string[] | undefined): ConsistencyToken | undefined {

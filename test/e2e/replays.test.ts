@@ -4,6 +4,12 @@ import { z } from 'zod'
 import { command, defineApp, defineContract, entity, rejection, start, stateful, statefulSql, type App, type RunningApp } from 'twofold'
 import { testDatabase } from '../support/database.ts'
 
+interface Sent {
+  readonly path: string
+  readonly body: object
+  readonly prefer?: string
+}
+
 interface Answered {
   readonly status: number
   readonly headers: object
@@ -11,8 +17,8 @@ interface Answered {
 }
 
 /** Everything of an answer but what is the connection's own. */
-async function answerTo(app: RunningApp, { path, body }: { path: string; body: object }, key: string): Promise<Answered> {
-  const headers = { 'content-type': 'application/json', 'idempotency-key': `"${key}"` }
+async function answerTo(app: RunningApp, { path, body, prefer }: Sent, key: string): Promise<Answered> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': `"${key}"`, ...(prefer === undefined ? {} : { prefer }) }
   const answer = await fetch(app.url + path, { method: 'POST', headers, body: JSON.stringify(body) })
   const own = new Set(['date', 'connection', 'keep-alive'])
   return {
@@ -80,3 +86,69 @@ test('a repeated request gets its first answer after a deploy has changed what i
     await database.drop()
   }
 })
+
+/** Each style of handler holds its command up until it is let go. */
+function slowApp(mayGo: Promise<undefined>, isStuck: () => boolean): App {
+  const input = z.object({ id: z.string() })
+  const act = (path: string) => ({
+    act: command({ route: `POST /${path}/:id`, input, key: ({ id }) => id, retry: { attempts: 1000, minMs: 50, maxMs: 50 } }),
+  })
+  const quick = defineContract('quick', { commands: act('quick') })
+  const slow = defineContract('slow', { commands: act('slow') })
+  return defineApp('slow', [
+    statefulSql(slow, { handlers: { act: () => mayGo } }),
+    stateful(quick, {
+      entity: entity(quick, { initial: () => ({}) }),
+      handlers: {
+        act() {
+          if (isStuck()) throw new Error('not yet')
+        },
+      },
+    }),
+  ])
+}
+
+test(
+  'a request that waited in vain gets its 202 again from every instance, while its command waits and once it is done',
+  {
+    timeout: 60_000,
+  },
+  async () => {
+    const database = await testDatabase()
+    const apps: RunningApp[] = []
+    let isStuck = true
+    const held = Promise.withResolvers<undefined>()
+    try {
+      const app = slowApp(held.promise, () => isStuck)
+      for (let at = 0; at < 2; at += 1) apps.push(await start(app, { url: database.url, port: 0, logLevel: 'error' }))
+      const [one, two] = apps as [RunningApp, RunningApp]
+      // By either instance: one owns the command's partition, the other one calls it.
+      const requests = ['/slow/a', '/slow/b', '/quick/a', '/quick/b'].flatMap((path) =>
+        [one, two].map((asked, at) => ({ path: `${path}${at}`, asked })),
+      )
+      const ask = (app: RunningApp, path: string): Promise<Answered> => answerTo(app, { path, body: {}, prefer: 'wait=1' }, path)
+      const first = await Promise.all(requests.map(({ asked, path }) => ask(asked, path)))
+      expect(first.map(({ status }) => status)).toEqual(requests.map(() => 202))
+      for (const isDone of [false, true]) {
+        if (isDone) {
+          isStuck = false
+          held.resolve(undefined)
+          for (const { headers } of first) {
+            const { location } = headers as { location: string }
+            expect(await (await fetch(`${one.url}${location}?wait=20`)).json()).toMatchObject({ status: 'succeeded' })
+          }
+        }
+        for (const [at, { path }] of requests.entries()) {
+          for (const app of apps) {
+            const { headers, ...again } = await ask(app, path)
+            expect({ ...again, headers }).toEqual({ ...first[at], headers: { ...first[at]?.headers, 'idempotency-replayed': 'true' } })
+          }
+        }
+      }
+    } finally {
+      held.resolve(undefined)
+      for (const app of apps) await app.stop()
+      await database.drop()
+    }
+  },
+)
