@@ -119,8 +119,8 @@ test(
     let isStuck = true
     const held = Promise.withResolvers<undefined>()
     try {
-      const app = slowApp(held.promise, () => isStuck)
-      for (let at = 0; at < 2; at += 1) apps.push(await start(app, { url: database.url, port: 0, logLevel: 'error' }))
+      const slow = slowApp(held.promise, () => isStuck)
+      for (let at = 0; at < 2; at += 1) apps.push(await start(slow, { url: database.url, port: 0, logLevel: 'error' }))
       const [one, two] = apps as [RunningApp, RunningApp]
       // By either instance: one owns the command's partition, the other one calls it.
       const requests = ['/slow/a', '/slow/b', '/quick/a', '/quick/b'].flatMap((path) =>
