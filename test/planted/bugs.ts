@@ -76,8 +76,8 @@ export const bugs: readonly PlantedBug[] = [
   {
     name: 'a duplicate outcome is skipped instead of refused',
     file: commit,
-    find: 'unnest($11::bigint[]) as event_seq) t`,',
-    replace: 'unnest($11::bigint[]) as event_seq) t on conflict do nothing`,',
+    find: 'unnest($12::bigint[]) as event_seq) t`,',
+    replace: 'unnest($12::bigint[]) as event_seq) t on conflict do nothing`,',
     test: engine,
     claim: 'a command that was carried twice takes effect once',
   },
