@@ -127,7 +127,7 @@ class Caller {
       const outcome = answer && finalOutcome(commandId, answer.body as StatusDocument)
       if (outcome !== undefined) return outcome
       // A server that stops, or has a shorter patience, answers at once: it must not be asked as fast as it can answer.
-      await pause(Math.min(PAUSE_MS + askedAt, endsAt) - performance.now(), signal)
+      await pause(Math.ceil(Math.min(PAUSE_MS + askedAt, endsAt) - performance.now()), signal)
       signal?.throwIfAborted()
     }
     throw new TwofoldError(
