@@ -14,8 +14,8 @@ export const directBugs: readonly PlantedBug[] = [
     file: 'adapters/direct/circuit.ts',
     find: '    this.#left -= 1\n',
     replace: '',
-    test: calls,
-    claim: 'calls that are lost are made again in bounds',
+    test: retries,
+    claim: 'retries are bounded',
   },
   {
     name: 'whoever calls without the secret is let in',

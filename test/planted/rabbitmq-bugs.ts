@@ -93,7 +93,7 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'a login that is refused counts as a broker that is away',
     file: 'adapters/rabbitmq/rabbitmq-carrier.ts',
-    find: ' && !isRefusal(error)',
+    find: ' && isAway(error)',
     replace: '',
     test: topology,
     claim: 'a broker that lets nobody in',

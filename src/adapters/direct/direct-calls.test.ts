@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { within } from '../../../test/support/within.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 import { callsTo, closeAll, closing, Engine, envelope, finished, keyIn, open, said, SECRET } from './calls-fixture.ts'
@@ -174,25 +174,6 @@ test('an owner that cannot be connected to is tried once, and left alone for a w
   for (let at = 0; at < 20; at += 1) expect(await calls.call(envelope('a'))).toEqual({ status: 'deferred', begun: false })
   expect(calls.reaches(envelope('a'))).toBe(false)
   expect(said.filter((line) => line.startsWith('lost the connection')).length).toBe(1)
-})
-
-test('calls that are lost are made again in bounds: twenty in a row, and then one in ten', async () => {
-  const { door, ...gone } = await open('owner', new Engine())
-  await door.stop()
-  const { calls, directory, change } = callsTo([gone])
-  const refresh = vi.spyOn(directory, 'refresh')
-  for (let at = 1; at <= 60; at += 1) {
-    // Each owner is another one: none is left alone because of the one before.
-    const id = `owner-${at}`
-    change({
-      instances: [{ ...gone, id, roles: ['stateful'], alive: true, leaseLeftMs: 1000 }],
-      partitions: [0, 1].map((partition) => ({ partition, owner: id, epoch: `${at}` })),
-    })
-    expect(await calls.call(envelope('a'))).toEqual({ status: 'deferred', begun: false })
-  }
-  // Whoever tries again looks first who owns the key.
-  expect(refresh.mock.calls.length).toBeGreaterThanOrEqual(20)
-  expect(refresh.mock.calls.length).toBeLessThanOrEqual(26)
 })
 
 test('whoever stops waiting takes the command back', async () => {
