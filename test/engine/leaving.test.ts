@@ -1,6 +1,7 @@
 // Direct commands whose callers stop waiting: what no batch has by then has not begun, and its caller is told so.
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { DirectResult } from '../../src/ports/direct-carrier.ts'
+import { BatchAborted } from '../../src/ports/effect-store.ts'
 import type { Engine } from '../../src/stateful/engine/engine.ts'
 import { until } from '../e2e/program.ts'
 import { but, engineDatabase, type EngineDatabase } from './fixture.ts'
@@ -63,4 +64,22 @@ test('a direct command that its caller takes back has not begun, unless a batch 
   expect(told).toEqual({ status: 'deferred' })
   await until('what the batch had is stored', async () => (await bank.balances())['a'] === 1)
   expect(await bank.balances()).toEqual({ a: 1 })
+})
+
+test('a direct command whose commit lost its answer, and that is taken back from behind the log, is not told as not begun', async () => {
+  const waiting = new AbortController()
+  const failures = [new BatchAborted('lost', 'the answer never came'), new BatchAborted('behind', 'something waits in the log')]
+  const engine = await bank.engine(undefined, {
+    session: (real) =>
+      but(real, {
+        commit: (batch) => {
+          const failure = failures.shift()
+          // Its caller stops waiting as soon as it is back in the mailbox, before the lane takes it from there.
+          if (failure?.failure === 'behind') setImmediate(() => waiting.abort(new Error('the wait is over')))
+          return failure === undefined ? real.commit(batch) : Promise.reject(failure)
+        },
+      }),
+  })
+  const told = await engine.call(bank.envelope('credit', { account: 'a', amount: 1 }), waiting.signal)
+  expect([told, await bank.balances()]).toEqual([{ status: 'deferred', begun: true }, {}])
 })

@@ -1,9 +1,9 @@
 // Handlers that are slow and not stuck: what they hold up is bounded, and nothing of it is lost, doubled or reordered.
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { EffectBatch, EffectSession } from '../../src/ports/effect-store.ts'
+import { BatchAborted, type EffectBatch, type EffectSession } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
 import { until } from '../e2e/program.ts'
-import { but, engineDatabase, toiling, type EngineDatabase } from './fixture.ts'
+import { but, engineDatabase, exploding, toiling, type EngineDatabase } from './fixture.ts'
 
 let bank: EngineDatabase
 
@@ -11,6 +11,7 @@ beforeEach(async () => {
   bank = await engineDatabase()
   toiling.eachMs = 10
   toiling.ran.length = 0
+  exploding.clear()
 })
 afterEach(() => bank.close())
 
@@ -67,6 +68,48 @@ test('partitions are given up in the middle of a slow batch, and the next owner 
   await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
   expect(await bank.count('outcome')).toBe(120)
   expect(await bank.balances()).toEqual(Object.fromEntries([...mine, ...theirs].toSorted().map((account) => [account, 20])))
+})
+
+test('what was planned behind a batch that turns out slow does not overtake a command of it that fails', async () => {
+  const [first, second] = [sent(['a'], 2), [...sent(['b'], 4), bank.envelope('explode', { account: 'x', amount: 0 })]]
+  const [look, ...others] = ['x', 'y'].map((account) => bank.envelope('look', { account, amount: 0 }))
+  const planned = new Set<string>()
+  const isPlanned = (id: string | undefined) => until(`${id} is planned`, () => planned.has(id ?? ''))
+  let commits = 0
+  toiling.eachMs = 0
+  exploding.add('x')
+  await bank.append(first)
+  await bank.engine(undefined, {
+    overlapMin: 2,
+    retry: { attempts: 1000 },
+    session: (real) =>
+      but(real, {
+        encode: (batch) => {
+          for (const { id } of batch.outcomes) planned.add(id)
+          real.encode(batch)
+        },
+        commit: async (batch) => {
+          commits += 1
+          if (commits === 1) {
+            // The second batch was planned in a moment, has to be planned again, and takes long then.
+            await bank.append(second)
+            await isPlanned(second[0]?.id)
+            toiling.eachMs = 30
+            throw new BatchAborted('conflict', 'somebody else was in the way')
+          }
+          if (batch.outcomes.some(({ id }) => id === second[0]?.id)) {
+            await bank.append([look, ...others].filter((each) => each !== undefined))
+            await isPlanned(look?.id)
+          }
+          return real.commit(batch)
+        },
+      }),
+  })
+  await until('the log is consumed', async () => (await bank.count('waiting')) === 0)
+  exploding.delete('x')
+  await until('nothing is parked', async () => (await bank.count('parked')) === 0)
+  const { rows } = await bank.client.query('select body from twofold._outcome where id = $1', [look?.id])
+  expect(rows).toEqual([{ body: '{"balance":1000}' }])
 })
 
 test('slow commands of several owners hold their locks for a part of a batch only', async () => {

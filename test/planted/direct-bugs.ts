@@ -196,10 +196,18 @@ export const directBugs: readonly PlantedBug[] = [
   {
     name: 'a command that was taken back in time counts as begun',
     file: 'stateful/engine/engine.ts',
-    find: "          return resolve({ status: 'deferred' })\n",
+    find: 'if (this.#lane.withdraw(work)) return\n',
     replace: '',
     test: 'test/engine/leaving.test.ts',
     claim: 'a direct command that its caller takes back',
+  },
+  {
+    name: 'a command in doubt that is taken back is told as one that has not begun',
+    file: 'stateful/engine/lane.ts',
+    find: "if (withdrawn !== undefined) settle(withdrawn, { status: 'deferred' })",
+    replace: "if (withdrawn !== undefined) settle(work, { status: 'deferred' })",
+    test: 'test/engine/leaving.test.ts',
+    claim: 'a direct command whose commit lost its answer, and',
   },
   {
     name: 'a commit in doubt is forgotten when its batch is tried again',

@@ -41,10 +41,18 @@ export const ruleBugs: readonly PlantedBug[] = [
   {
     name: 'what was planned while a refused batch had not been run again is stored as it is',
     file: 'stateful/engine/commit-works.ts',
-    find: 'if (failed) this.#failures += 1',
+    find: 'if (atOdds) this.#failures += 1',
     replace: '',
     test: 'test/engine/refused.test.ts',
     claim: 'what is planned while a refused batch is run again leaves no gap',
+  },
+  {
+    name: 'what was planned behind a part of a batch is stored as if it rested on all of it',
+    file: works,
+    find: 'atOdds ||= isPart',
+    replace: 'void isPart',
+    test: 'test/engine/slow-handlers.test.ts',
+    claim: 'what was planned behind a batch that turns out slow',
   },
   {
     name: 'what was planned behind a batch that was given back is stored',

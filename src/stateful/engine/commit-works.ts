@@ -131,23 +131,26 @@ export class Committer {
     let attempt = first
     let refused: ReadonlyMap<string, Error> = new Map()
     let attempts = 0
-    let failed = false
+    /** What is planned behind this batch meanwhile does not rest on what is stored of it. */
+    let atOdds = false
     while (pieces.length > 0) {
       const [next, ...rest] = pieces
       if (next === undefined) break
       let piece = next
       try {
         const taken = await this.#commitPiece(piece, refused, attempt)
-        // What was planned since the first failure rests on a plan that was thrown away, or knows only some of these pieces.
-        if (failed) this.#failures += 1
-        pieces = taken < piece.works.length ? [cutAfter(piece, taken).rest, ...rest] : rest
+        const isPart = taken < piece.works.length
+        // What was planned since the first failure rests on a plan that was thrown away; behind a part of a piece it knows nothing of the rest.
+        atOdds ||= isPart
+        if (atOdds) this.#failures += 1
+        pieces = isPart ? [cutAfter(piece, taken).rest, ...rest] : rest
         this.#options.progressed()
         if (performance.now() >= pauseAt) break
         attempts = 0
         refused = new Map()
       } catch (error) {
         this.#failures += 1
-        failed = true
+        atOdds = true
         this.#evict(piece.works)
         if (!(error instanceof BatchAborted)) throw error
         if (error.failure === 'lost') {

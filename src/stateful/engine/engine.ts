@@ -138,10 +138,7 @@ export class Engine implements Service, DirectCarrier {
   #callWhile(envelope: Envelope, signal: AbortSignal, deadline: number | undefined): Promise<DirectResult> {
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        if (this.#lane.withdraw(work)) {
-          this.#claims.end(envelope)
-          return resolve({ status: 'deferred' })
-        }
+        if (this.#lane.withdraw(work)) return
         const reason = signal.reason instanceof Error ? signal.reason : undefined
         reject(
           reason ?? new TwofoldError('OUTCOME_TIMEOUT', `nobody waits for command ${envelope.id} any more`, { commandId: envelope.id }),

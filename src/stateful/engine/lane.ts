@@ -152,9 +152,11 @@ export class Lane implements Service {
     return true
   }
 
-  /** Takes a direct command back unless a batch has it; true if it was taken back. */
+  /** Takes a direct command back unless a batch has it: then its caller is told, as of one that may be stored where it came back in doubt. */
   withdraw(work: Work): boolean {
-    return this.#mailbox.remove(work)
+    const withdrawn = this.#mailbox.remove(work)
+    if (withdrawn !== undefined) settle(withdrawn, { status: 'deferred' })
+    return withdrawn !== undefined
   }
 
   /** Starts to serve partitions this instance owns. What is to be known of them is read while a batch of others is under way. */

@@ -31,13 +31,13 @@ export class Mailbox {
     for (const work of works) this.#characters += charactersOf(work)
   }
 
-  /** Takes back what has not been handed out; false when it has. */
-  remove(work: Work): boolean {
+  /** Takes back what has not been handed out, with what is known of it by now; undefined when it has. */
+  remove(work: Work): Work | undefined {
     const at = this.#works.findIndex(({ origin }) => origin === work.origin)
-    if (at < 0) return false
-    this.#works.splice(at, 1)
+    if (at < 0) return undefined
+    const [removed] = this.#works.splice(at, 1)
     this.#characters -= charactersOf(work)
-    return true
+    return removed
   }
 
   /** The oldest, at most `limit`, in order of arrival. */
