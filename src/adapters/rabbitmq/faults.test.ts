@@ -148,7 +148,9 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
     const open = await rabbitmqCarrier(wrong.href).open({ ...context, mayBeAway: true, warn })
     try {
       await proxy.restore()
-      await until('it is told', () => told.some((line) => /^RabbitMQ answers, and cannot.*does not take user 'nobody' with this/.test(line)))
+      await until('it is told', () =>
+        told.some((line) => /^RabbitMQ answers, and cannot.*does not take user 'nobody' with this/.test(line)),
+      )
       expect(told.join()).not.toContain('secret')
     } finally {
       await open.close()
