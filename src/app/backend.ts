@@ -17,7 +17,7 @@ import { PostgresOutcomes } from '../adapters/postgres/outcomes.ts'
 import { PostgresProjectionProgress } from '../adapters/postgres/projection-progress.ts'
 import { Signals } from '../adapters/postgres/signals.ts'
 import { PostgresSqlStore } from '../adapters/postgres/sql-store.ts'
-import { TwofoldError } from '../errors.ts'
+import type { TwofoldError } from '../errors.ts'
 import { CrashPoints } from '../runtime/crash-points.ts'
 import type { CarrierContext, OpenCarrier } from '../ports/carrier.ts'
 import type { Cluster } from '../ports/instances.ts'
@@ -33,6 +33,7 @@ import type { GatewayPorts } from '../stateless/gateway/options.ts'
 import { runProjection } from '../subscribers/run-projection.ts'
 import { runReactor } from '../subscribers/run-reactor.ts'
 import { carriedPorts, carrierName, openCarried, type Carried } from './carriers.ts'
+import { copiedDatabase } from './copied-database.ts'
 import type { App } from './define-app.ts'
 import { directCalls, doorFor, type Direct } from './direct-calls.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -51,7 +52,7 @@ export interface Backend {
 export async function startBackend(app: App, url: string, options: ResolvedOptions, log: Logger): Promise<Backend> {
   const crash = crashPointsOf(options, log)
   const slots = await migrate(url, { appName: app.name, partitionCount: options.partitionCount, crash })
-  if (slots.isCopy && options.carrier !== 'postgres') throw copied(slots.databaseId)
+  if (slots.isCopy && options.carrier !== 'postgres') throw copiedDatabase(slots.databaseId)
   const database = new PostgresDatabase({ url, applicationName: 'twofold', log, leaseMs: options.leaseMs, crash })
   const secret = options.secret ?? (await readSecret(database).catch((error: unknown) => closedAfter(error, database)))
   const instanceId = randomUUID()
@@ -156,14 +157,6 @@ function admissionOf(backlog: PostgresBacklog, refusal: () => TwofoldError | und
       backlog.admit(command)
     },
   }
-}
-
-/** A copy and its original would take each other's commands. */
-function copied(databaseId: string): TwofoldError {
-  const message =
-    `this database is a copy, or was moved: its id ${databaseId}, by which its commands are told at the broker, was made in another one; ` +
-    `run 'select twofold.new_database_id()' in it where the other one is still used, or 'select twofold.keep_database_id()' where this one takes its place`
-  return new TwofoldError('DATABASE_COPIED', message)
 }
 
 async function closedAfter(error: unknown, database: PostgresDatabase): Promise<never> {

@@ -11,6 +11,22 @@ const look = 'adapters/rabbitmq/look.ts'
 
 export const rabbitMqBugs: readonly PlantedBug[] = [
   {
+    name: 'an address with the number of a refusal in it is taken for a broker that refuses',
+    file: 'adapters/rabbitmq/faults.ts',
+    find: 'return !/ACCESS[_-]REFUSED/.test(',
+    replace: 'return !/ACCESS[_-]REFUSED|403/.test(',
+    test: faults,
+    claim: 'what answers and refuses is not away',
+  },
+  {
+    name: 'doctor looks at the queues of a database that a start is refused with',
+    file: 'cli/doctor/rabbitmq.ts',
+    find: 'if (app.isCopy) return',
+    replace: 'if (app.partitionCount === 0) return',
+    test: 'src/cli/doctor/rabbitmq.test.ts',
+    claim: 'is told with its version and the queues of the app',
+  },
+  {
     name: 'a message goes to a queue that is not there',
     file: publisher,
     find: '        mandatory: true,\n',
@@ -101,8 +117,8 @@ export const rabbitMqBugs: readonly PlantedBug[] = [
   {
     name: 'what is wrong with a broker that comes up late is not told',
     file: link,
-    find: 'error instanceof TwofoldError && reason !== told',
-    replace: "error instanceof TwofoldError && reason === ''",
+    find: 'refusal !== undefined && reason !== told',
+    replace: "refusal !== undefined && reason === ''",
     test: topology,
     claim: 'what comes up late is checked as well',
   },

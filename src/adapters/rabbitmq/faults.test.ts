@@ -7,12 +7,15 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hasRabbitMqNode } from '../../../test/brokers/rabbitmq/for-tests.ts'
 import { startRabbitMq, type RabbitMqNode } from '../../../test/brokers/rabbitmq/node.ts'
+import { until } from '../../../test/e2e/program.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { proxyTo } from '../../../test/support/proxy.ts'
 import { amqpUrl, hasRabbitMq, removeQueues } from '../../../test/support/rabbitmq.ts'
 import { lookAtRabbitMq } from '../../cli/doctor/rabbitmq.ts'
 import type { Check } from '../../cli/doctor/check.ts'
 import type { CarrierContext } from '../../ports/carrier.ts'
 import { migrate } from '../postgres/migrate.ts'
+import { isAway } from './faults.ts'
 import { rabbitmqCarrier } from './rabbitmq-carrier.ts'
 import { deadQueueName, queueArguments, queueName } from './topology.ts'
 
@@ -73,6 +76,18 @@ test('a closed port, and a name that nobody has, do not answer', async () => {
   await bothSay('amqp://user:secret@nowhere.invalid', /^RabbitMQ does not answer at nowhere\.invalid .*ENOTFOUND/)
 })
 
+test('what answers and refuses is not away, whatever digits the address has', () => {
+  for (const said of ['connect ECONNREFUSED 127.0.0.1:15403', 'connect ETIMEDOUT 10.40.3.53:5301', 'getaddrinfo ENOTFOUND rabbit-403'])
+    expect(isAway(new Error(said)), said).toBe(true)
+  const refusals = [
+    'Handshake terminated by server: 403 (ACCESS-REFUSED) with message "ACCESS_REFUSED - Login was refused"',
+    `Operation failed: QueueDeclare; 403 (ACCESS-REFUSED) with message "ACCESS_REFUSED - access to queue 'q' refused"`,
+    'Connection closed: 530 (NOT-ALLOWED) with message "NOT_ALLOWED - vhost / not found"',
+    'Expected ConnectionOpenOk; got <ConnectionClose channel:0>',
+  ]
+  for (const said of refusals) expect(isAway(new Error(said)), said).toBe(false)
+})
+
 test('what speaks something else is told from RabbitMQ: HTTP, or no TLS where the address says TLS', async () => {
   const http = createHttpServer()
   const at = await listening(http)
@@ -121,6 +136,27 @@ describe.runIf(await hasRabbitMq('what is said where it is set up badly'))('a Ra
     const [, check] = await lookAtRabbitMq(amqpUrl, database.url)
     return check
   }
+
+  test('an instance that waits for a broker says why that does not let it in, as soon as it answers', { timeout: 30_000 }, async () => {
+    const proxy = await proxyTo(amqpUrl)
+    const wrong = new URL(proxy.url)
+    wrong.username = 'nobody'
+    wrong.password = 'secret'
+    await proxy.cut()
+    const told: string[] = []
+    const warn: CarrierContext['warn'] = (fields, message) => void told.push(`${message} ${JSON.stringify(fields)}`)
+    const open = await rabbitmqCarrier(wrong.href).open({ ...context, mayBeAway: true, warn })
+    try {
+      await proxy.restore()
+      await until('it is told', () =>
+        told.some((line) => /^RabbitMQ answers, and cannot.*does not take user 'nobody' with this/.test(line)),
+      )
+      expect(told.join()).not.toContain('secret')
+    } finally {
+      await open.close()
+      await proxy.close()
+    }
+  })
 
   test('a wrong password and a virtual host that is not there are told apart', async () => {
     const { host } = new URL(amqpUrl)

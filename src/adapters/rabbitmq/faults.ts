@@ -24,7 +24,8 @@ export function rabbitMqFault(error: unknown, url: string): TwofoldError {
 
 /** Nothing answers there, as while a broker is restarted; whatever does answer has said why it does not serve us. */
 export function isAway(error: unknown): boolean {
-  return !/ACCESS[_-]REFUSED|NOT[_-]ALLOWED|403|530/.test(saidIn(error)) && !NOT_OPENED.test(saidIn(error))
+  // By their names: the numbers of these, 403 and 530, stand in ports and addresses as well.
+  return !/ACCESS[_-]REFUSED/.test(saidIn(error)) && !NOT_OPENED.test(saidIn(error))
 }
 
 function saidIn(error: unknown): string {

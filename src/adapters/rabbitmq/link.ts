@@ -7,6 +7,7 @@ import { connect, type ChannelModel } from 'amqplib'
 import { TwofoldError } from '../../errors.ts'
 import { backoffMs, pause } from '../../runtime/backoff.ts'
 import { closed } from './closed.ts'
+import { isAway, rabbitMqFault } from './faults.ts'
 
 const AGAIN = { minMs: 100, maxMs: 5000 }
 const CONNECT_MS_MAX = 5000
@@ -175,8 +176,10 @@ export class Link {
         await this.#connect()
         return
       } catch (error) {
-        const reason = error instanceof TwofoldError ? error.message : String(error)
-        const isNew = error instanceof TwofoldError && reason !== told
+        // One that was away when it was first asked may turn out not to let this user in.
+        const refusal = error instanceof TwofoldError || !isAway(error) ? rabbitMqFault(error, this.#options.url) : undefined
+        const reason = refusal?.message ?? String(error)
+        const isNew = refusal !== undefined && reason !== told
         if (isNew) this.#options.warn({ reason, attempt }, 'RabbitMQ answers, and cannot be used as it is; trying on')
         // Once in a while, or the log is nothing else.
         else if (attempt % 10 === 0) this.#options.warn({ reason, attempt }, 'RabbitMQ still does not answer; trying on')

@@ -4,6 +4,7 @@ import { hasKafka, kafkaForTests, type KafkaForTests } from '../../../test/broke
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
 import { query } from '../../../test/support/fresh-database.ts'
 import { bankApp } from '../../../test/carriers/bank.ts'
+import { copiedDatabase } from '../../app/copied-database.ts'
 import { start } from '../../index.ts'
 import { doctor } from '../commands/doctor-fixture.ts'
 
@@ -56,6 +57,10 @@ describe.skipIf(!hasKafka)('with Kafka', () => {
       status: 'ok',
       found: `topic ${name}.commands.${databaseId}.4 is on 1 broker, kept for 23 h; commands that wait in it: 1`,
     })
+    await query(own.url, `update twofold._app set origin = 'another server/1'`)
+    const copied = await doctor(['--json', '--url', own.url], environment)
+    const { message: found } = copiedDatabase(String(databaseId))
+    expect(copied.check('kafka.topic')).toEqual({ name: 'kafka.topic', status: 'fault', found })
     await app.stop()
   })
 })

@@ -2,8 +2,9 @@
 import { HOUR_MS, RETENTION_HOURS_MIN } from '../../adapters/postgres/outcome-tables.ts'
 import type { ExaminedKafka } from '../../adapters/kafka/examine.ts'
 import { withPackageOf } from '../../app/broker-packages.ts'
+import { copiedDatabase } from '../../app/copied-database.ts'
 import { appOf } from './app-of.ts'
-import { bounded, type Check, type Finding } from './check.ts'
+import { bounded, faultOf, type Check, type Finding } from './check.ts'
 import { countOf, durationOf } from './figures.ts'
 
 export const kafkaCheckNames = ['kafka', 'kafka.topic']
@@ -28,7 +29,9 @@ export async function lookAtKafka(brokers: readonly string[], databaseUrl: strin
     return { status: 'ok', found: `Kafka answers at ${at}: ${countOf(examined.brokerCount, 'broker')}, new enough` }
   }
   const reached = await bounded('kafka', look, { of: `Kafka at ${at}`, advice: 'start it, or set KAFKA_BROKERS to where it is' })
-  return examined === undefined || app === undefined ? [reached] : [reached, { name: 'kafka.topic', ...topicFinding(examined) }]
+  if (examined === undefined || app === undefined) return [reached]
+  const finding = app.isCopy ? faultOf(copiedDatabase(app.databaseId)) : topicFinding(examined)
+  return [reached, { name: 'kafka.topic', ...finding }]
 }
 
 function topicFinding({ topic }: ExaminedKafka): Finding {

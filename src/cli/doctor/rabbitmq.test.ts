@@ -2,7 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rabbitmqCarrier } from '../../adapters/rabbitmq/rabbitmq-carrier.ts'
 import { queueName } from '../../adapters/rabbitmq/topology.ts'
 import { migrate } from '../../adapters/postgres/migrate.ts'
+import { copiedDatabase } from '../../app/copied-database.ts'
 import { testDatabase, type TestDatabase } from '../../../test/support/database.ts'
+import { query } from '../../../test/support/fresh-database.ts'
 import { amqpUrl, reaches, removeQueuesOf } from '../../../test/support/rabbitmq.ts'
 import { lookAtRabbitMq } from './rabbitmq.ts'
 
@@ -53,5 +55,11 @@ describe.runIf(await reaches(amqpUrl, 5672))('a broker that answers', () => {
     await channel.deleteQueue(queueName(names, 1))
     await connection.close()
     expect(await queues()).toMatchObject({ status: 'fault', found: expect.stringContaining('1 of 2 queues') })
+    await query(database.url, `update twofold._app set origin = 'another server/1'`)
+    expect(await queues(), 'a start is refused (DATABASE_COPIED), whatever lies at the broker').toEqual({
+      name: 'rabbitmq.queues',
+      status: 'fault',
+      found: copiedDatabase(databaseId).message,
+    })
   })
 })

@@ -1,7 +1,8 @@
 // RabbitMQ, where it is the carrier: does it answer, can it do what is needed, may its user do it, and are the app's queues as they are to be.
 import { withPackageOf } from '../../app/broker-packages.ts'
+import { copiedDatabase } from '../../app/copied-database.ts'
 import { appOf, type AppOfDatabase } from './app-of.ts'
-import { bounded, type Bound, type Check, type Finding } from './check.ts'
+import { bounded, faultOf, type Bound, type Check, type Finding } from './check.ts'
 import { countOf } from './figures.ts'
 
 export const rabbitmqCheckNames = ['rabbitmq', 'rabbitmq.queues']
@@ -29,6 +30,7 @@ async function lookAtVersion(url: string): Promise<Finding> {
 async function lookAtTopology(url: string, app: AppOfDatabase | undefined): Promise<Finding> {
   if (app === undefined)
     return { status: 'ok', found: 'no app has been started with this database: its queues are made at the first start' }
+  if (app.isCopy) return faultOf(copiedDatabase(app.databaseId))
   const { app: name, partitionCount: count } = app
   const { missing, different, waiting, unserved, dead, deadQueue } = await (await look()).lookAtQueues(url, app)
   const [other] = different
