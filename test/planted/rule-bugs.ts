@@ -48,7 +48,7 @@ export const ruleBugs: readonly PlantedBug[] = [
   },
   {
     name: 'what was planned behind a part of a batch is stored as if it rested on all of it',
-    file: works,
+    file: 'stateful/engine/commit-works.ts',
     find: 'atOdds ||= isPart',
     replace: 'void isPart',
     test: 'test/engine/slow-handlers.test.ts',
