@@ -194,6 +194,14 @@ export const directBugs: readonly PlantedBug[] = [
     claim: 'a direct command that no batch took before its deadline',
   },
   {
+    name: 'a caller who reads no results is told that nothing has begun',
+    file: caller,
+    find: 'if (fits || !mayBeLong) return this.#out.send(line)',
+    replace: 'if (fits) return this.#out.send(line)',
+    test: bounds,
+    claim: 'however many results wait for a caller',
+  },
+  {
     name: 'a command that was taken back in time counts as begun',
     file: 'stateful/engine/engine.ts',
     find: 'if (this.#lane.withdraw(work)) return\n',

@@ -4,7 +4,7 @@ import { within } from '../../../test/support/within.ts'
 import type { Envelope } from '../../contract/envelope.ts'
 import type { DirectResult } from '../../ports/direct-carrier.ts'
 import { callsTo, closeAll, Engine, envelope, finished, mute, open, SECRET } from './calls-fixture.ts'
-import { credential, encodeCall, PATH, PENDING_CHARACTERS_MAX, PENDING_MAX, RESULT_CHARACTERS_MAX } from './wire.ts'
+import { credential, encodeCall, PATH, PENDING_CHARACTERS_MAX, PENDING_MAX, RESULT_CHARACTERS_MAX, RESULTS_CHARACTERS_MAX } from './wire.ts'
 
 afterEach(closeAll)
 
@@ -26,6 +26,26 @@ test('a result that is too long for the connection is told as stored, and costs 
   expect(await calls.call(long)).toEqual({ status: 'held' })
   slow.resolve(finished(first))
   expect(await waiting).toEqual(finished(first))
+})
+
+test('however many results wait for a caller, what may have begun is told as that', { timeout: 60_000 }, async () => {
+  const engine = new Engine()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const long = Array.from({ length: RESULTS_CHARACTERS_MAX / RESULT_CHARACTERS_MAX }, () => envelope('long'))
+  const isLong = new Set(long.map(({ id }) => id))
+  engine.answer = async (given) => {
+    await promise
+    return isLong.has(given.id) ? finished(given, 'x'.repeat(RESULT_CHARACTERS_MAX - 1000)) : { status: 'deferred', begun: true }
+  }
+  const { calls } = callsTo([await open('owner', engine)])
+  const results = long.map((each) => calls.call(each))
+  // Behind the long ones there is room for some of these, and not for all.
+  const doubtful = Array.from({ length: 500 }, () => calls.call(envelope('doubtful')))
+  await expect.poll(() => engine.called.length, { timeout: 30_000 }).toBe(long.length + doubtful.length)
+  resolve()
+  const begun = (await Promise.all(doubtful)).map((result) => result.status === 'deferred' && result.begun)
+  expect(new Set(begun)).toEqual(new Set([true]))
+  await Promise.all(results)
 })
 
 test('a command that comes in the place of one that is taken back costs nobody the connection', { timeout: 60_000 }, async () => {

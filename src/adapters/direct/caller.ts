@@ -119,7 +119,10 @@ export class Caller {
   /** A result that is too long, or a caller that reads none, must not cost all others their connection, or this process its memory. */
   #answer(id: string, result: OwnerResult): void {
     const line = encodeResult(id, result)
-    if (line.length <= RESULT_CHARACTERS_MAX && this.#out.characters + line.length <= RESULTS_CHARACTERS_MAX) return this.#out.send(line)
+    // All others are short, and there are no more of them than calls: what may have begun is told as that.
+    const mayBeLong = result.status === 'finished' || result.status === 'claimed'
+    const fits = line.length <= RESULT_CHARACTERS_MAX && this.#out.characters + line.length <= RESULTS_CHARACTERS_MAX
+    if (fits || !mayBeLong) return this.#out.send(line)
     // What is stored is found by whoever asks for it: its outcome, or the claim, which an append meets.
     this.#out.send(encodeResult(id, result.status === 'finished' ? { status: 'held' } : { status: 'deferred' }))
   }
