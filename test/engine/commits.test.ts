@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Envelope } from '../../src/contract/envelope.ts'
 import type { EffectBatch, EffectSession } from '../../src/ports/effect-store.ts'
 import { partitionOf } from '../../src/ports/slots.ts'
+import { until } from '../e2e/program.ts'
 import { but, engineDatabase, type EngineDatabase } from './fixture.ts'
 
 let bank: EngineDatabase
@@ -26,20 +27,28 @@ test('a partition has one commit under way, however much waits', { timeout: 60_0
   const underWay = new Map<number, number>()
   let most = 0
   let commits = 0
+  let planned = 0
   const counted = (real: EffectSession): EffectSession =>
     but(real, {
+      encode: (batch: EffectBatch) => {
+        planned += 1
+        real.encode(batch)
+      },
       commit: async (batch: EffectBatch) => {
         commits += 1
         for (const { partition } of batch.fences) underWay.set(partition, (underWay.get(partition) ?? 0) + 1)
         most = Math.max(most, ...underWay.values())
         try {
+          // The next one is planned meanwhile, and has its time to begin.
+          if (commits === 1) await until('the next batch is planned', () => planned >= 2)
+          for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate)
           await real.commit(batch)
         } finally {
           for (const { partition } of batch.fences) underWay.set(partition, (underWay.get(partition) ?? 0) - 1)
         }
       },
     })
-  const engine = await bank.engine(undefined, { session: counted })
+  const engine = await bank.engine(undefined, { session: counted, overlapMin: 2 })
   await keepBusy(engine, 150)
   expect([most, commits > 1]).toEqual([1, true])
   expect(Object.values(await bank.balances())).toEqual(accounts.map(() => 150))
