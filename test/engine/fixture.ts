@@ -151,6 +151,7 @@ export class EngineDatabase {
       now?: () => number
       carriedMsMax?: () => number
       overlapMin?: number
+      batchSizeMax?: number
       session?: (real: EffectSession) => EffectSession
     } = {},
   ): Promise<Engine> {
@@ -163,6 +164,7 @@ export class EngineDatabase {
       now: options.now ?? ((): number => Date.now()),
       carriedMsMax: options.carriedMsMax,
       overlapMin: options.overlapMin,
+      batchSizeMax: options.batchSizeMax,
       handlerMs: false,
       mayWrite: options.mayWrite ?? (() => true),
       fenced: () => undefined,
