@@ -27,10 +27,12 @@ async function plant(vitest: Vitest, { file, find, replace, test, claim }: Plant
   await write(vitest, path, broken)
   try {
     vitest.setGlobalTestNamePattern(literally(claim))
+    const begunAt = Date.now()
     const { testModules, unhandledErrors } = await vitest.runTestSpecifications(await vitest.globTestSpecifications([test]))
     // A run returns the modules of all runs before it as well: those would be red for every bug after the first that was seen.
     return seenBy(
       testModules.filter(({ moduleId }) => moduleId === resolve(test)),
+      begunAt,
       unhandledErrors,
     )
   } finally {
@@ -43,8 +45,12 @@ async function write(vitest: Vitest, path: string, source: string): Promise<void
   vitest.invalidateFile(path)
 }
 
-function seenBy(modules: readonly TestModule[], unhandled: readonly unknown[]): Seen {
-  const tests = modules.flatMap((module) => [...module.children.allTests()]).map((test) => test.result())
+/** Where no worker could be started the module of an earlier run is all there is: of that nothing counts, as none of it began since `begunAt`. */
+function seenBy(modules: readonly TestModule[], begunAt: number, unhandled: readonly unknown[]): Seen {
+  const tests = modules
+    .flatMap((module) => [...module.children.allTests()])
+    .filter((test) => (test.diagnostic()?.startTime ?? 0) >= begunAt)
+    .map((test) => test.result())
   const failed = tests.filter(({ state }) => state === 'failed')
   const timedOut = failed.filter(({ errors }) => errors?.every(isTimeOut))
   const errors = [...tests.flatMap((result) => result.errors ?? []), ...modules.flatMap((module) => module.errors()), ...unhandled]
