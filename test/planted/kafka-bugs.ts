@@ -129,4 +129,12 @@ export const kafkaBugs: readonly PlantedBug[] = [
     test: 'src/adapters/kafka/faults.test.ts',
     claim: 'a user who may not use the topic is told so',
   },
+  {
+    name: 'a login that Kafka refuses counts as a broker that is away',
+    file: 'adapters/kafka/carrier.ts',
+    find: ' && isAway(error)) {',
+    replace: ') {',
+    test: 'src/adapters/kafka/faults.test.ts',
+    claim: 'without one, with a wrong one and with the right one',
+  },
 ]

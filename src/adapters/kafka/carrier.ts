@@ -7,7 +7,7 @@ import { brokersFault } from './addresses.ts'
 import { Backlog } from './backlog.ts'
 import { Cluster } from './cluster.ts'
 import { Consumer } from './consumer.ts'
-import { kafkaFault } from './faults.ts'
+import { isAway, kafkaFault } from './faults.ts'
 import { kafkaFeatures } from './features.ts'
 import { Publisher } from './publisher.ts'
 import { checkVersions, ensureTopic, topicName, type TopicNames } from './topology.ts'
@@ -72,7 +72,7 @@ async function openKafka(options: KafkaCarrierOptions, context: CarrierContext):
   try {
     await open.begin()
   } catch (error) {
-    if (context.mayBeAway === true && isTwofoldError(error, 'BROKER_UNREACHABLE')) {
+    if (context.mayBeAway === true && isTwofoldError(error, 'BROKER_UNREACHABLE') && isAway(error)) {
       context.warn({ reason: error.message }, 'Kafka does not answer; it is used as soon as it does')
       void open.goOn()
       return open
@@ -163,7 +163,7 @@ class OpenKafka implements OpenCarrier {
         return await this.begin()
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error)
-        const isNew = isTwofoldError(error, 'INVALID_TOPOLOGY') && reason !== told
+        const isNew = (isTwofoldError(error, 'INVALID_TOPOLOGY') || !isAway(error)) && reason !== told
         if (isNew) this.#context.warn({ reason, attempt }, 'Kafka answers, and cannot be used as it is; trying on')
         // Once in a while, or the log is nothing else.
         else if (attempt % 10 === 0) this.#context.warn({ reason, attempt }, 'Kafka still cannot be used; trying on')

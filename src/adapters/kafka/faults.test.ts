@@ -11,9 +11,9 @@ import { lookAtKafka } from '../../cli/doctor/kafka.ts'
 import { kafkaCarrier, type KafkaCarrierOptions } from './carrier.ts'
 
 /** What a start says; undefined: it starts. */
-async function startSays(options: KafkaCarrierOptions): Promise<string | undefined> {
+async function startSays(options: KafkaCarrierOptions, mayBeAway = false): Promise<string | undefined> {
   try {
-    const open = await kafkaCarrier({ requestMsMax: 1500, ...options }).open(contextOf())
+    const open = await kafkaCarrier({ requestMsMax: 1500, ...options }).open({ ...contextOf(), mayBeAway })
     await open.close()
     return undefined
   } catch (error) {
@@ -115,6 +115,8 @@ describe.runIf(hasKafkaNode)('a Kafka that wants a login', () => {
       new RegExp(`^BROKER_UNREACHABLE: Kafka at ${broker} does not take this login .*: correct mechanism, username and password of sasl$`),
     )
     expect(said).not.toContain('secret')
+    expect(await startSays({ brokers: [broker], sasl }, true), 'also where it may be away').toBe(said)
+    expect(await startSays({ brokers: ['127.0.0.1:9'] }, true), 'nobody is there').toBeUndefined()
     expect(await startSays({ brokers: [broker], sasl: { ...sasl, password: 'secret' }, requestMsMax: 5000 })).toBeUndefined()
   })
 

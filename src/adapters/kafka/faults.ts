@@ -17,6 +17,15 @@ export function kafkaFault(error: unknown, brokers: readonly string[]): TwofoldE
   return new TwofoldError('BROKER_UNREACHABLE', `${what} (${reason}): ${way}`, { cause: error })
 }
 
+/** It answers, and does not let us do what is needed: waiting does not help. */
+const REFUSED = /requires TLS|TLS handshake failed|_AUTHORIZATION_FAILED|AUTHENTICATION|SASL/i
+
+/** Nothing answers as Kafka does, as while it is restarted; whoever refuses a login, a right or a certificate is there. */
+export function isAway(error: unknown): boolean {
+  const { reason, code } = innermost(error)
+  return !REFUSED.test(`${reason} ${code}`) && !CERTIFICATE.test(code) && !TLS.test(code)
+}
+
 /** What the library says around the reason is its own affair. */
 function innermost(error: unknown): { readonly reason: string; readonly code: string } {
   const { errors, cause, message, code } = error as {
