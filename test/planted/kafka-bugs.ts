@@ -43,8 +43,8 @@ export const kafkaBugs: readonly PlantedBug[] = [
   {
     name: 'what is wrong with a Kafka that comes up late is not told',
     file: carrier,
-    find: "isTwofoldError(error, 'INVALID_TOPOLOGY') && reason !== told",
-    replace: "isTwofoldError(error, 'INVALID_TOPOLOGY') && reason === ''",
+    find: '|| !isAway(error)) && reason !== told',
+    replace: "|| !isAway(error)) && reason === ''",
     test: losses,
     claim: 'what comes up late is checked as well',
   },
